@@ -2,3 +2,5 @@
 
 SCHEME = "s3://"
 NOT_INSTALLED = "object storage needs obstore: pip install 'comfyui-burst[s3]'"
+PAGE = 1000
+"""So many objects a storage lists at a request."""

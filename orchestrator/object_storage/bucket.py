@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import OutputRootAway, OutputRootUnusable
-from orchestrator.object_storage import NOT_INSTALLED, SCHEME
+from orchestrator.object_storage import NOT_INSTALLED, PAGE, SCHEME
 from orchestrator.object_storage.access import bucket_settings, shown_endpoint
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _PIECE_BYTES = 1 << 20
 _CONNECT_SECONDS = 5
 _REQUEST_SECONDS = 120
 _TRIES = 3
-PAGE = 1000
-"""So many objects a storage lists at a request."""
 _ERROR_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _ERROR_MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")

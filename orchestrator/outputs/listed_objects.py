@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.object_storage.bucket import PAGE
+from orchestrator.object_storage import PAGE
 from orchestrator.places import ObjectPath
 
 _OTHERS = 4

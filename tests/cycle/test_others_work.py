@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,4 +247,5 @@ def test_while_it_waits_it_asks_next_to_nothing(stage: Stage, others: list[Other
         seconds = stage.play(seconds=600.0)
     assert run.ended is None
     assert len(made) <= 0.6 * seconds
-    assert len(set(made)) <= 3, made
+    kinds = {re.sub(r"[\d.]+", "N", statement) for statement in made}  # SQLite tells its values with them
+    assert len(kinds) <= 3, kinds

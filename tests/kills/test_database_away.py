@@ -32,7 +32,7 @@ PLACES = {
     "answer": f"after:{LEASE}.guard_post:2",
     "download": "after:orchestrator.cycle.settlement:Settlement.fetch",
     "checkpoint": "before:orchestrator.cycle.transitions:Transitions.complete",
-    "news": "before:state.sql.store:SqlStore.changes:2",
+    "news": "before:state.sql.store:SqlStore.news",
     "end of burst": f"before:{LEASE}.end_burst",
     "end of run": f"before:{LEASE}.end",
 }

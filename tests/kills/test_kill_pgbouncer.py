@@ -45,6 +45,8 @@ def test_a_burst_is_killed_and_the_next_ones_finish_beside_each_other(
     sandbox.hold("render")
     with project.start_run("-n", "4") as killed:
         project.wait_for(Status.SUBMITTED, 4)
+        # An item is submitted before its prompt is on its way: one that arrives after the kill would be withdrawn.
+        wait_until(lambda: sandbox.counts()["posts"] == 4, what="its prompts")
         killed.kill()
     with project.start_run("--until-done") as one, project.start_run("--until-done") as other:
         project.wait_for(Status.SUBMITTED, 8)

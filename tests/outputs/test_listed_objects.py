@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.object_storage.bucket import PAGE, Bucket
+from orchestrator.object_storage import PAGE
+from orchestrator.object_storage.bucket import Bucket
 from orchestrator.outputs.listed_objects import ListedObjects
 from orchestrator.places import ObjectPath
 

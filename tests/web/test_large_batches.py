@@ -14,6 +14,7 @@ import pytest
 from support.gallery_scene import Gallery, gallery_over
 from support.large_batches import Decoded, add_large
 from support.report_project import NOON, Album
+from support.waiting import wait_until
 
 from orchestrator.web.whole_batch import whole_as_json
 from state.change import Change
@@ -92,6 +93,7 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "prompt",
         "title",
         "isRepeatable",
+        "axes",
         "parameters",
         "effectiveParameters",
         "directory",
@@ -206,8 +208,15 @@ def test_a_page_of_the_gallery_decodes_what_it_shows(
 ) -> None:
     add_large(album, "b", "c" * MANY)
     decoded = Decoded(monkeypatch)
-    assert shown.get("/api/gallery")["total"] == MANY
-    assert decoded.taken() <= MANY + 60, "each once, for its row"
+    looks: list[dict[str, Any]] = []
+
+    def is_indexed() -> bool:
+        looks.append(shown.get("/api/gallery"))
+        return looks[-1]["indexing"] is None
+
+    wait_until(is_indexed, what="the index")
+    assert looks[-1]["total"] == MANY
+    assert decoded.taken() <= MANY + 60 * len(looks), "each once, for its row"
     for query in ({}, {"text": "fox"}, {"model": "m.safetensors"}, {"state": 0}):
         assert len(shown.pictures(**query, page=3)) == 60
         assert decoded.taken() <= 60
