@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 from support.chromium import chromium_path, running_chromium
+from support.gallery_scene import Gallery, Listening, gallery_over, listening
+from support.report_project import Album
 from support.serving import Served
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -67,6 +69,26 @@ def serve(tmp_path: Path, sandbox: Sandbox) -> Iterator[Serve]:
     yield start
     for one in running:
         one.close()
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Album:
+    """A state of the test's own, with batches that are added as if they had been rendered."""
+    return Album(tmp_path)
+
+
+@pytest.fixture
+def gallery(album: Album) -> Iterator[Gallery]:
+    """The browser's front end over that state, asked without a socket."""
+    with gallery_over(album) as found:
+        yield found
+
+
+@pytest.fixture
+def server(gallery: Gallery) -> Iterator[Listening]:
+    """The same, for pages: tests take it before the page, so that it is stopped after that."""
+    with listening(gallery) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from support.gallery_scene import Gallery, Listening, fill, gallery_over, listening, png
+from support.gallery_scene import Gallery, Listening, fill, png
 from support.report_project import NOON, Album
 
 from state.item import Item, Status
@@ -27,18 +27,6 @@ def album(tmp_path: Path) -> Album:
     fill(made, "b1", count=5, model="sdxl.safetensors", steps=20)
     fill(made, "b2", count=2, after=HOUR, prompt="an owl", model="flux.gguf", steps=30)
     return made
-
-
-@pytest.fixture
-def gallery(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as found:
-        yield found
-
-
-@pytest.fixture
-def server(gallery: Gallery) -> Iterator[Listening]:
-    with listening(gallery) as found:
-        yield found
 
 
 @pytest.fixture

@@ -28,17 +28,6 @@ SIDECAR = (
 
 
 @pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
-
-
-@pytest.fixture
-def shown(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as gallery:
-        yield gallery
-
-
-@pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of items that are written to the index from now on."""
     made: list[str] = []
@@ -68,14 +57,14 @@ def loose(album: Album, key: str, *paths: str, at: timedelta = timedelta(), **sa
 
 def test_what_was_taken_in_is_there_at_the_next_start(album: Album, put: list[str]) -> None:
     fill(album, count=3)
-    with gallery_over(album) as shown:
-        assert len(shown.pictures()) == 3
+    with gallery_over(album) as gallery:
+        assert len(gallery.pictures()) == 3
     assert len(put) == 3
     put.clear()
     finish_late(album)
-    with gallery_over(album) as shown:
-        assert shown.pictures() == ["b1/4", "b1/3", "b1/2"], "the first one went, the last one came meanwhile"
-        assert shown.get("/api/gallery")["total"] == 3
+    with gallery_over(album) as gallery:
+        assert gallery.pictures() == ["b1/4", "b1/3", "b1/2"], "the first one went, the last one came meanwhile"
+        assert gallery.get("/api/gallery")["total"] == 3
     assert put == ["b1/004"]
 
 
@@ -88,51 +77,53 @@ def finish_late(album: Album) -> None:
 
 def test_a_mark_that_changed_meanwhile_is_seen(album: Album, put: list[str]) -> None:
     fill(album, count=2)
-    with gallery_over(album) as shown:
-        assert shown.pictures(text="is:favorite") == []
+    with gallery_over(album) as gallery:
+        assert gallery.pictures(text="is:favorite") == []
     album.store.apply([Change("b1/002", Status.COMPLETED, lambda now: msgspec.structs.replace(now, favourite=True))])
-    with gallery_over(album) as shown:
-        assert shown.pictures(text="is:favorite") == ["b1/2"]
-        shown.http.put("/api/images/b1/1/favorite")
-        assert shown.pictures(text="is:favorite") == ["b1/2", "b1/1"]
-        shown.http.post("/api/images/tags", json={"images": [{"batchId": "b1", "image": "1"}], "add": ["sea"]})
-        assert shown.pictures(text="tag:sea") == ["b1/1"]
+    with gallery_over(album) as gallery:
+        assert gallery.pictures(text="is:favorite") == ["b1/2"]
+        gallery.http.put("/api/images/b1/1/favorite")
+        assert gallery.pictures(text="is:favorite") == ["b1/2", "b1/1"]
+        gallery.http.post("/api/images/tags", json={"images": [{"batchId": "b1", "image": "1"}], "add": ["sea"]})
+        assert gallery.pictures(text="tag:sea") == ["b1/1"]
 
 
 def test_a_batch_that_went_meanwhile_is_gone(album: Album) -> None:
     fill(album, "b1", count=1)
     fill(album, "b2", count=1, after=timedelta(hours=1))
-    with gallery_over(album) as shown:
-        assert len(shown.pictures()) == 2
+    with gallery_over(album) as gallery:
+        assert len(gallery.pictures()) == 2
     album.store.apply([Change("b1/001", Status.COMPLETED, lambda now: None)])
-    with gallery_over(album) as shown:
-        assert shown.pictures() == ["b2/1"]
+    with gallery_over(album) as gallery:
+        assert gallery.pictures() == ["b2/1"]
 
 
-def test_an_index_that_is_deleted_while_it_is_open_is_made_again(shown: Gallery, album: Album) -> None:
+def test_an_index_that_is_deleted_while_it_is_open_is_made_again(gallery: Gallery, album: Album) -> None:
     fill(album, count=2)
-    assert len(shown.pictures()) == 2
+    assert len(gallery.pictures()) == 2
     index_of(album).unlink()
-    assert len(shown.pictures()) == 2
+    assert len(gallery.pictures()) == 2
     assert index_of(album).exists()
 
 
 @pytest.mark.parametrize("has_news", [False, True])
-def test_an_index_that_is_damaged_while_it_is_open_is_made_again(shown: Gallery, album: Album, has_news: bool) -> None:
+def test_an_index_that_is_damaged_while_it_is_open_is_made_again(
+    gallery: Gallery, album: Album, has_news: bool
+) -> None:
     """Found by who reads, or by who takes in what is new."""
     fill(album, count=2)
-    assert len(shown.pictures()) == 2
+    assert len(gallery.pictures()) == 2
     path = index_of(album)
     with contextlib.closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     path.write_bytes(b"x" * path.stat().st_size)
-    opened = shown.http.app.state.library.index._open.file
+    opened = gallery.http.app.state.library.index._open.file
     for connection in (opened.reader, opened.writer):
         connection.execute("PRAGMA shrink_memory")  # Otherwise it knows small files by heart.
     if has_news:
         fill(album, "b2", count=1)
-    assert len(shown.pictures()) == 2 + has_news
-    assert shown.get("/api/gallery")["notes"] == []
+    assert len(gallery.pictures()) == 2 + has_news
+    assert gallery.get("/api/gallery")["notes"] == []
 
 
 def test_two_front_ends_share_an_index(album: Album) -> None:
@@ -148,13 +139,13 @@ def test_two_front_ends_share_an_index(album: Album) -> None:
 def test_results_come_while_the_index_is_built(album: Album) -> None:
     add_large(album, "old", "c" * 1500)
     add_large(album, "new", "c" * 1500, after=timedelta(days=1))
-    with gallery_over(album) as shown:
-        first = shown.get("/api/gallery")
+    with gallery_over(album) as gallery:
+        first = gallery.get("/api/gallery")
         assert 0 < first["total"] < 3000
         assert first["indexing"]["total"] == 3000
         assert first["images"][0]["image"] == "1500", "the newest ones first"
-        wait_until(lambda: shown.get("/api/gallery")["indexing"] is None, what="the index")
-        assert shown.get("/api/gallery")["total"] == 3000
+        wait_until(lambda: gallery.get("/api/gallery")["indexing"] is None, what="the index")
+        assert gallery.get("/api/gallery")["total"] == 3000
 
 
 # What a front end makes
@@ -167,41 +158,41 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_what_only_the_template_says_is_found(tmp_path: Path, sandbox: Sandbox) -> None:
-    with front(tmp_path, sandbox, template="smoke") as shown:
-        batch = shown.start(batchCount=2, prompt="a fox")["batchId"]
-        shown.wait_for(batch, "complete")
-        for sidecar in shown.output.rglob("*.txt"):
+    with front(tmp_path, sandbox, template="smoke") as gallery:
+        batch = gallery.start(batchCount=2, prompt="a fox")["batchId"]
+        gallery.wait_for(batch, "complete")
+        for sidecar in gallery.output.rglob("*.txt"):
             sidecar.unlink()
         found = {}
         for text in ("", "width:256", "width>256", "template:smoke"):
-            found[text] = shown.http.get("/api/gallery", params={"text": text}).json()["total"]
+            found[text] = gallery.http.get("/api/gallery", params={"text": text}).json()["total"]
         assert found == {"": 2, "width:256": 2, "width>256": 0, "template:smoke": 2}
 
 
 # Items without a batch
 
 
-def test_items_without_a_batch_are_shown_opened_and_deleted(shown: Gallery, album: Album) -> None:
+def test_items_without_a_batch_are_shown_opened_and_deleted(gallery: Gallery, album: Album) -> None:
     loose(album, "prompts/one.txt", "one.png", prompt_text="an owl", inputs={"seed": 7})
     loose(album, "ünï?#/two.txt", "two.png", "two_002.png", at=timedelta(minutes=1), prompt_text="two")
-    images = shown.get("/api/gallery")["images"]
+    images = gallery.get("/api/gallery")["images"]
     assert [one["file"] for one in images] == ["two_002.png", "two.png", "one.png"]
     assert (images[2]["prompt"], images[2]["seed"], images[2]["batchName"]) == ("an owl", 7, None)
     for one in images:
-        assert shown.http.get(one["url"]).content == png()
-        assert shown.http.get(one["thumbnail"]).headers["content-type"] == "image/webp"
-        details = shown.get(f"/api/batches/{one['batchId']}/images/{one['image']}")
+        assert gallery.http.get(one["url"]).content == png()
+        assert gallery.http.get(one["thumbnail"]).headers["content-type"] == "image/webp"
+        details = gallery.get(f"/api/batches/{one['batchId']}/images/{one['image']}")
         assert details["path"].endswith(one["file"])
     second = images[0]
-    assert shown.http.put(f"/api/images/{second['batchId']}/{second['image']}/favorite").json()["favorite"]
-    assert [one["file"] for one in shown.get("/api/gallery", text="is:favorite")["images"]] == ["two_002.png"]
-    deleted = shown.delete(f"/api/batches/{second['batchId']}/images/{second['image']}", v=second["version"])
+    assert gallery.http.put(f"/api/images/{second['batchId']}/{second['image']}/favorite").json()["favorite"]
+    assert [one["file"] for one in gallery.get("/api/gallery", text="is:favorite")["images"]] == ["two_002.png"]
+    deleted = gallery.delete(f"/api/batches/{second['batchId']}/images/{second['image']}", v=second["version"])
     assert deleted.json()["deleted"] == ["two_002.png"]
-    assert shown.get("/api/gallery")["total"] == 2
-    assert shown.get("/api/gallery/batches")["batches"] == []
+    assert gallery.get("/api/gallery")["total"] == 2
+    assert gallery.get("/api/gallery/batches")["batches"] == []
 
 
-def test_what_one_without_a_batch_tells_comes_from_its_sidecar_or_its_file(shown: Gallery, album: Album) -> None:
+def test_what_one_without_a_batch_tells_comes_from_its_sidecar_or_its_file(gallery: Gallery, album: Album) -> None:
     (album.home / "plain.txt").write_text("a plain prompt")
     loose(album, "plain.txt", "plain.png")
     loose(album, "owl.txt", "owl.png", at=timedelta(minutes=1))
@@ -211,47 +202,47 @@ def test_what_one_without_a_batch_tells_comes_from_its_sidecar_or_its_file(shown
         return msgspec.structs.replace(now, sidecar="owl.txt", outputs=(*now.outputs, sidecar))
 
     album.store.apply([Change("owl.txt", Status.COMPLETED, edit)])
-    images = shown.get("/api/gallery")["images"]
+    images = gallery.get("/api/gallery")["images"]
     assert [one["prompt"] for one in images] == ["an owl", "a plain prompt"]
     assert (images[0]["seed"], images[0]["model"], images[0]["template"]) == (7, "flux.safetensors", "txt2img")
-    assert [one["file"] for one in shown.get("/api/gallery", text="steps:30 owl")["images"]] == ["owl.png"]
-    assert shown.get("/api/gallery", text="plain")["total"] == 1
+    assert [one["file"] for one in gallery.get("/api/gallery", text="steps:30 owl")["images"]] == ["owl.png"]
+    assert gallery.get("/api/gallery", text="plain")["total"] == 1
 
 
 @pytest.mark.parametrize("address", ["~0/x", "~0/!", "~9/cGxhaW4", "~/cGxhaW4", "~0/cGxhaW4.1", "~0/" + "A" * 3000])
-def test_what_is_no_image_without_a_batch_is_not_found(shown: Gallery, album: Album, address: str) -> None:
+def test_what_is_no_image_without_a_batch_is_not_found(gallery: Gallery, album: Album, address: str) -> None:
     loose(album, "plain", "plain.png")
-    assert shown.http.get(f"/images/{address}").status_code == 404
-    assert shown.http.put(f"/api/images/{address}/favorite").status_code == 404
-    assert shown.http.get("/images/~0/cGxhaW4").status_code == 200
+    assert gallery.http.get(f"/images/{address}").status_code == 404
+    assert gallery.http.put(f"/api/images/{address}/favorite").status_code == 404
+    assert gallery.http.get("/images/~0/cGxhaW4").status_code == 200
 
 
-def test_an_item_of_a_batch_has_no_second_address(shown: Gallery, album: Album) -> None:
+def test_an_item_of_a_batch_has_no_second_address(gallery: Gallery, album: Album) -> None:
     fill(album, count=1)
-    assert shown.http.get("/images/b1/1").status_code == 200
-    assert shown.http.get("/images/~0/YjEvMDAx").status_code == 404, "this is b1/001"
+    assert gallery.http.get("/images/b1/1").status_code == 200
+    assert gallery.http.get("/images/~0/YjEvMDAx").status_code == 404, "this is b1/001"
 
 
-def test_no_batch_call_takes_all_of_them_for_a_batch(shown: Gallery, album: Album) -> None:
+def test_no_batch_call_takes_all_of_them_for_a_batch(gallery: Gallery, album: Album) -> None:
     loose(album, "plain", "plain.png")
-    assert shown.delete("/api/batches/~0").status_code == 404
-    assert shown.http.post("/api/batches/~0/cancel").status_code == 404
-    assert shown.get("/api/gallery")["total"] == 1
+    assert gallery.delete("/api/batches/~0").status_code == 404
+    assert gallery.http.post("/api/batches/~0/cancel").status_code == 404
+    assert gallery.get("/api/gallery")["total"] == 1
 
 
 # The call
 
 
-def test_a_wrong_term_is_said_at_the_field(shown: Gallery) -> None:
-    answer = shown.http.get("/api/gallery", params={"text": "modle:x"})
+def test_a_wrong_term_is_said_at_the_field(gallery: Gallery) -> None:
+    answer = gallery.http.get("/api/gallery", params={"text": "modle:x"})
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "text")
-    assert shown.http.get("/api/gallery", params={"sort": "best"}).status_code == 400
+    assert gallery.http.get("/api/gallery", params={"sort": "best"}).status_code == 400
 
 
-def test_sorted_and_paged(shown: Gallery, album: Album) -> None:
+def test_sorted_and_paged(gallery: Gallery, album: Album) -> None:
     fill(album, count=5)
-    assert shown.pictures(sort="oldest", size=2, page=2) == ["b1/3", "b1/4"]
-    assert shown.pictures(sort="seed", text="seed>42") == ["b1/3", "b1/4", "b1/5"]
+    assert gallery.pictures(sort="oldest", size=2, page=2) == ["b1/3", "b1/4"]
+    assert gallery.pictures(sort="seed", text="seed>42") == ["b1/3", "b1/4", "b1/5"]
 
 
 @pytest.mark.parametrize(
@@ -272,7 +263,7 @@ def test_sorted_and_paged(shown: Gallery, album: Album) -> None:
         ("state:", 6, 0, ["state:0"]),
     ],
 )
-def test_completion(shown: Gallery, album: Album, text: str, caret: int, start: int, offered: list[str]) -> None:
+def test_completion(gallery: Gallery, album: Album, text: str, caret: int, start: int, offered: list[str]) -> None:
     album.add("b1", [{"model": "sdxl.safetensors", "steps": 20}] * 2, name="foxes", layout="gallery", directory="b1")
     for index, tags in ((1, ("sea", "night sky")), (2, ("sea",))):
         finish(album, "b1", index)
@@ -285,7 +276,7 @@ def test_completion(shown: Gallery, album: Album, text: str, caret: int, start: 
                 )
             ]
         )
-    found = shown.get("/api/gallery/completion", text=text, cursor=caret)
+    found = gallery.get("/api/gallery/completion", text=text, cursor=caret)
     texts = [one["text"] for one in found["suggestions"]]
     assert texts[: max(len(offered), 1)] == offered
     if offered:

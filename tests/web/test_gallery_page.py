@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,6 @@ from state.item import Item, Status
 
 HOUR = timedelta(hours=1)
 HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script> & "quotes" \''
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
-
-
-@pytest.fixture
-def gallery(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as found:
-        yield found
-
-
-@pytest.fixture
-def server(gallery: Gallery) -> Iterator[Listening]:
-    with listening(gallery) as found:
-        yield found
 
 
 @pytest.fixture

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from support.gallery_scene import Gallery, gallery_over, png
+from support.gallery_scene import Gallery, png
 from support.report_project import Album
 
 from orchestrator.errors import UsageError
@@ -21,17 +19,6 @@ from state.change import Change
 from state.item import Status
 
 STEPS, CFG = [10, 20], [5.0, 7.5, 9.0]
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
-
-
-@pytest.fixture
-def gallery(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as found:
-        yield found
 
 
 def sweep(album: Album, name: str = "b1", *, axes: dict[str, list[Any]] | None = None, prompt: str = "a fox") -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from support.gallery_scene import Gallery, Listening, gallery_over, listening, png
+from support.gallery_scene import Listening, png
 from support.report_project import Album
 
 OpenPage = Callable[..., Any]
@@ -28,18 +28,6 @@ def album(tmp_path: Path) -> Album:
     album.submit("b1/011")
     album.fail("b1/011")
     return album
-
-
-@pytest.fixture
-def gallery(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as found:
-        yield found
-
-
-@pytest.fixture
-def server(gallery: Gallery) -> Iterator[Listening]:
-    with listening(gallery) as found:
-        yield found
 
 
 def heads(page: Any, scope: str) -> list[str]:

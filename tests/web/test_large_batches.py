@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from support.gallery_scene import Gallery, gallery_over
+from support.gallery_scene import Gallery
 from support.large_batches import Decoded, add_large
 from support.report_project import NOON, Album
 from support.waiting import wait_until
@@ -25,28 +23,17 @@ MANY = 5000
 MIB = 1 << 20
 
 
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
-
-
-@pytest.fixture
-def shown(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as gallery:
-        yield gallery
-
-
-def progress(shown: Gallery, name: str = "b") -> Any:
-    return shown.get(f"/api/batches/{name}/progress")
+def progress(gallery: Gallery, name: str = "b") -> Any:
+    return gallery.get(f"/api/batches/{name}/progress")
 
 
 def numbers(answer: Any) -> list[int]:
     return [image["number"] for image in answer["images"]]
 
 
-def test_of_a_large_batch_progress_shows_what_is_around_the_first_that_is_out(shown: Gallery, album: Album) -> None:
+def test_of_a_large_batch_progress_shows_what_is_around_the_first_that_is_out(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * 700 + "f" * 300 + "s" + "p" * 499)
-    found = progress(shown)
+    found = progress(gallery)
     assert numbers(found) == list(range(901, 1101))
     assert (found["firstImage"], found["failedTotal"]) == (901, 300)
     assert found["thumbnails"] == found["progress"]["thumbnails"] == []
@@ -71,17 +58,17 @@ def test_of_a_large_batch_progress_shows_what_is_around_the_first_that_is_out(sh
         ("c" * 700, 1, 200),
     ],
 )
-def test_where_that_is(shown: Gallery, album: Album, statuses: str, first: int, count: int) -> None:
+def test_where_that_is(gallery: Gallery, album: Album, statuses: str, first: int, count: int) -> None:
     add_large(album, "b", statuses)
-    found = progress(shown)
+    found = progress(gallery)
     assert (found["firstImage"], numbers(found)) == (first, list(range(first, first + count)))
     assert len(found["thumbnails"]) == statuses[first - 1 : first - 1 + count].count("c")
 
 
-def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Gallery, album: Album) -> None:
+def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * SHOWN)
     add_large(album, "more", "c" * (SHOWN + 1))
-    small, large = progress(shown), progress(shown, "more")
+    small, large = progress(gallery), progress(gallery, "more")
     assert numbers(small) == list(range(1, SHOWN + 1))
     assert list(small) == [
         "progress",
@@ -106,25 +93,25 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
     assert large.keys() - small.keys() == {"firstImage", "failedTotal"}
 
 
-def test_the_images_of_a_large_batch_are_counted_once_it_has_ended(shown: Gallery, album: Album) -> None:
+def test_the_images_of_a_large_batch_are_counted_once_it_has_ended(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * (SHOWN + 1))
     add_large(album, "open", "c" * SHOWN + "p")
-    assert progress(shown)["madeImages"] == SHOWN + 1
-    assert progress(shown, "open")["madeImages"] is None
+    assert progress(gallery)["madeImages"] == SHOWN + 1
+    assert progress(gallery, "open")["madeImages"] is None
 
 
-def test_a_progress_call_decodes_what_it_shows(shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_call_decodes_what_it_shows(gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
     add_large(album, "b", "c" * 3000 + "f" * 1000 + "s" + "p" * (MANY - 4001))
     decoded = Decoded(monkeypatch)
-    progress(shown)
+    progress(gallery)
     assert decoded.taken() <= 2 * SHOWN + 100 + 10, "those shown, those failed, those that a pace is taken from"
-    progress(shown)
+    progress(gallery)
     assert decoded.taken() == 0
     album.store.apply(
         [Change("b/4001", Status.SUBMITTED, lambda item: item.complete(outputs=(), at=NOON, seconds=1.0))]
     )
     decoded.taken()
-    found = progress(shown)
+    found = progress(gallery)
     assert (found["progress"]["completedImages"], found["progress"]["currentImage"]) == (3001, None)
     assert [image["status"] for image in found["images"] if image["number"] in (4000, 4001, 4002)] == [
         "failed",
@@ -135,19 +122,19 @@ def test_a_progress_call_decodes_what_it_shows(shown: Gallery, album: Album, mon
 
 
 def test_one_image_of_many_is_found_without_the_others(
-    shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
+    gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_large(album, "b", "c" * MANY)
     album.file("b/4321.png", b"x")
     decoded = Decoded(monkeypatch)
-    assert shown.http.get("/images/b/4321").content == b"x"
-    assert shown.http.get("/images/b/4322").status_code == 404
+    assert gallery.http.get("/images/b/4321").content == b"x"
+    assert gallery.http.get("/images/b/4322").status_code == 404
     assert decoded.taken() <= 2
 
 
-def test_the_whole_batch_has_all_of_them(shown: Gallery, album: Album) -> None:
+def test_the_whole_batch_has_all_of_them(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * 1000 + "f" * 3 + "c" * 1000, prompt='a ","images":[" fox')
-    whole = shown.get("/api/batches/b")
+    whole = gallery.get("/api/batches/b")
     assert numbers(whole) == list(range(1, 2004))
     assert (whole["prompt"], whole["status"], whole["failedImages"]) == (
         'a ","images":[" fox',
@@ -157,9 +144,9 @@ def test_the_whole_batch_has_all_of_them(shown: Gallery, album: Album) -> None:
     assert list(whole)[2:5] == ["prompt", "images", "parameters"]
 
 
-def test_of_the_whole_batch_few_are_in_memory_at_a_time(shown: Gallery, album: Album) -> None:
+def test_of_the_whole_batch_few_are_in_memory_at_a_time(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * MANY)
-    found = shown.watched.find("b")
+    found = gallery.watched.find("b")
     assert found is not None
     sum(map(len, whole_as_json(found[1])))
     tracemalloc.start()
@@ -172,74 +159,74 @@ def test_of_the_whole_batch_few_are_in_memory_at_a_time(shown: Gallery, album: A
     assert most < 2 * MIB
 
 
-def parts(shown: Gallery, **query: Any) -> list[Any]:
+def parts(gallery: Gallery, **query: Any) -> list[Any]:
     """All parts from a number on."""
-    found = [shown.get("/api/batches/b", **query)]
+    found = [gallery.get("/api/batches/b", **query)]
     while found[-1]["next"] is not None:
-        found.append(shown.get("/api/batches/b", **query | {"from": found[-1]["next"]}))
+        found.append(gallery.get("/api/batches/b", **query | {"from": found[-1]["next"]}))
     return found
 
 
-def test_it_is_had_in_parts(shown: Gallery, album: Album) -> None:
+def test_it_is_had_in_parts(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "c" * 300 + "f" * 5 + "p" * 200)
-    whole = shown.get("/api/batches/b")
-    found = parts(shown, count=100)
+    whole = gallery.get("/api/batches/b")
+    found = parts(gallery, count=100)
     assert [len(part["images"]) for part in found] == [100] * 5 + [5]
     assert [image for part in found for image in part["images"]] == whole["images"]
     assert found[0].keys() == whole.keys() | {"next"}
     assert [part["failedImages"] for part in found] == [[], [], [], [301, 302, 303, 304, 305], [], []]
-    assert [numbers(part) for part in parts(shown, status="failed")] == [[301, 302, 303, 304, 305]]
-    assert [len(part["images"]) for part in parts(shown, status="completed", count=299)] == [299, 1]
-    assert numbers(shown.get("/api/batches/b", **{"from": 503})) == [503, 504, 505]
+    assert [numbers(part) for part in parts(gallery, status="failed")] == [[301, 302, 303, 304, 305]]
+    assert [len(part["images"]) for part in parts(gallery, status="completed", count=299)] == [299, 1]
+    assert numbers(gallery.get("/api/batches/b", **{"from": 503})) == [503, 504, 505]
     for wrong in ({"count": 0}, {"count": 501}, {"from": -1}, {"status": "lost"}):
-        assert shown.http.get("/api/batches/b", params=wrong).status_code == 400
+        assert gallery.http.get("/api/batches/b", params=wrong).status_code == 400
 
 
-def test_items_that_share_a_number_are_in_one_part(shown: Gallery, album: Album) -> None:
+def test_items_that_share_a_number_are_in_one_part(gallery: Gallery, album: Album) -> None:
     add_large(album, "b", "p" * 9)
     for key in ("b/003", "b/004", "b/005"):
         album.store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, index=3))])
-    assert [numbers(part) for part in parts(shown, count=3)] == [[1, 2], [3, 3, 3], [6, 7, 8], [9]]
-    assert [numbers(part) for part in parts(shown, count=2)] == [[1, 2], [3, 3, 3], [6, 7], [8, 9]]
+    assert [numbers(part) for part in parts(gallery, count=3)] == [[1, 2], [3, 3, 3], [6, 7, 8], [9]]
+    assert [numbers(part) for part in parts(gallery, count=2)] == [[1, 2], [3, 3, 3], [6, 7], [8, 9]]
 
 
 def test_a_page_of_the_gallery_decodes_what_it_shows(
-    shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
+    gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_large(album, "b", "c" * MANY)
     decoded = Decoded(monkeypatch)
     looks: list[dict[str, Any]] = []
 
     def is_indexed() -> bool:
-        looks.append(shown.get("/api/gallery"))
+        looks.append(gallery.get("/api/gallery"))
         return looks[-1]["indexing"] is None
 
     wait_until(is_indexed, what="the index")
     assert looks[-1]["total"] == MANY
     assert decoded.taken() <= MANY + 60 * len(looks), "each once, for its row"
     for query in ({}, {"text": "fox"}, {"model": "m.safetensors"}, {"state": 0}):
-        assert len(shown.pictures(**query, page=3)) == 60
+        assert len(gallery.pictures(**query, page=3)) == 60
         assert decoded.taken() <= 60
     add_large(album, "new", "c", after=timedelta(days=1))
     decoded.taken()
-    assert shown.pictures()[0] == "new/1"
+    assert gallery.pictures()[0] == "new/1"
     assert decoded.taken() <= 60 + 2, "of those on the page, and of what is new"
 
 
-def test_what_was_looked_at_is_not_kept(shown: Gallery, album: Album) -> None:
+def test_what_was_looked_at_is_not_kept(gallery: Gallery, album: Album) -> None:
     """Beside the store, which has the records: its index of a batch is a few bytes an item."""
 
     def look(name: str) -> None:
-        progress(shown, name)
-        shown.get(f"/api/batches/{name}")
-        shown.pictures()
-        shown.pictures(text="fox")
+        progress(gallery, name)
+        gallery.get(f"/api/batches/{name}")
+        gallery.pictures()
+        gallery.pictures(text="fox")
         gc.collect()
 
     add_large(album, "small", "c" * 10 + "p")
     look("small")
     add_large(album, "b", "c" * (MANY - 1000) + "p" * 1000)
-    shown.watched.states[0].refresh()
+    gallery.watched.states[0].refresh()
     tracemalloc.start()
     try:
         look("b")

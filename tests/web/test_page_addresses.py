@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from support.gallery_scene import Gallery, Listening, fill, gallery_over, listening
+from support.gallery_scene import Listening, fill
 from support.report_project import Album
 from support.serving import Served
 from support.waiting import wait_until
 
 OpenPage = Callable[..., Any]
 # Tests take the server before the page, so that it is stopped after that: what a page still fetches would fail.
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
-
-
-@pytest.fixture
-def gallery(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as found:
-        yield found
-
-
-@pytest.fixture
-def server(gallery: Gallery) -> Iterator[Listening]:
-    with listening(gallery) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

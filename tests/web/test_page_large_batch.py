@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,6 @@ from playwright.sync_api import expect
 from support.gallery_scene import Listening, gallery_over, listening
 from support.large_batches import add_large
 from support.report_project import Album
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    return Album(tmp_path)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +30,6 @@ def album(tmp_path: Path) -> Album:
     return album
 
 
-@pytest.fixture
-def shown(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as gallery:
-        yield gallery
-
-
 def sha_of(album: Album, key: str) -> str:
     return album.store.get(key).outputs[0].sha256
 
@@ -53,82 +46,82 @@ def by_hand(album: Album, key: str, path: str, *, data: bytes = b"", **said: Any
     album.store.apply([Change(key, album.store.get(key).status, edit)])
 
 
-def test_a_picture_is_the_file_as_it_is(shown: Gallery) -> None:
-    answer = shown.http.get("/images/b1/2")
+def test_a_picture_is_the_file_as_it_is(gallery: Gallery) -> None:
+    answer = gallery.http.get("/images/b1/2")
     assert answer.status_code == 200
-    assert answer.content == (shown.album.output / SECOND).read_bytes()
+    assert answer.content == (gallery.album.output / SECOND).read_bytes()
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-disposition"] == 'inline; filename="image_002.png"'
 
 
-def test_a_thumbnail_is_webp_and_kept_beside_the_state(shown: Gallery) -> None:
-    answer = shown.http.get("/thumbnails/b1/2")
+def test_a_thumbnail_is_webp_and_kept_beside_the_state(gallery: Gallery) -> None:
+    answer = gallery.http.get("/thumbnails/b1/2")
     assert answer.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(answer.content)).format == "WEBP"
-    kept = shown.album.store.checkpoint_directory / "thumbnails" / f"{sha_of(shown.album, 'b1/002')}.webp"
+    kept = gallery.album.store.checkpoint_directory / "thumbnails" / f"{sha_of(gallery.album, 'b1/002')}.webp"
     assert kept.read_bytes() == answer.content
 
 
 @pytest.mark.parametrize("kind", ["images", "thumbnails"])
-def test_what_the_browser_has_is_not_sent_again(shown: Gallery, kind: str) -> None:
+def test_what_the_browser_has_is_not_sent_again(gallery: Gallery, kind: str) -> None:
     address = f"/{kind}/b1/2"
-    tag = shown.http.get(address).headers["etag"]
-    assert tag == f'"{sha_of(shown.album, "b1/002")}"'
+    tag = gallery.http.get(address).headers["etag"]
+    assert tag == f'"{sha_of(gallery.album, "b1/002")}"'
     for said in (tag, f'"other", W/{tag}', "*"):
-        answer = shown.http.get(address, headers={"If-None-Match": said})
+        answer = gallery.http.get(address, headers={"If-None-Match": said})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-    assert shown.http.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
+    assert gallery.http.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["images", "thumbnails"])
-def test_only_the_address_with_its_own_version_may_be_kept_for_good(shown: Gallery, kind: str) -> None:
+def test_only_the_address_with_its_own_version_may_be_kept_for_good(gallery: Gallery, kind: str) -> None:
     def keeping(query: str) -> str:
-        return str(shown.http.get(f"/{kind}/b1/2{query}").headers["cache-control"])
+        return str(gallery.http.get(f"/{kind}/b1/2{query}").headers["cache-control"])
 
-    assert keeping(f"?v={sha_of(shown.album, 'b1/002')[:16]}") == FOREVER
+    assert keeping(f"?v={sha_of(gallery.album, 'b1/002')[:16]}") == FOREVER
     assert keeping("") == "private, no-cache"
-    assert keeping(f"?v={sha_of(shown.album, 'b1/001')[:16]}") == "private, no-cache"
-    (shown.album.output / SECOND).write_bytes(png((1, 2, 3), (80, 80)))
-    assert keeping(f"?v={sha_of(shown.album, 'b1/002')[:16]}") == "private, no-cache"
+    assert keeping(f"?v={sha_of(gallery.album, 'b1/001')[:16]}") == "private, no-cache"
+    (gallery.album.output / SECOND).write_bytes(png((1, 2, 3), (80, 80)))
+    assert keeping(f"?v={sha_of(gallery.album, 'b1/002')[:16]}") == "private, no-cache"
 
 
 @pytest.mark.parametrize("kind", ["images", "thumbnails"])
-def test_a_file_that_was_changed_has_another_tag(shown: Gallery, kind: str) -> None:
-    before = shown.http.get(f"/{kind}/b1/2")
-    (shown.album.output / SECOND).write_bytes(png((1, 2, 3), (80, 80)))
-    after = shown.http.get(f"/{kind}/b1/2", headers={"If-None-Match": before.headers["etag"]})
+def test_a_file_that_was_changed_has_another_tag(gallery: Gallery, kind: str) -> None:
+    before = gallery.http.get(f"/{kind}/b1/2")
+    (gallery.album.output / SECOND).write_bytes(png((1, 2, 3), (80, 80)))
+    after = gallery.http.get(f"/{kind}/b1/2", headers={"If-None-Match": before.headers["etag"]})
     assert after.status_code == 200
     assert after.content != before.content
 
 
-def test_the_addresses_that_the_progress_call_names_are_these(shown: Gallery) -> None:
-    (image, *_) = shown.get("/api/batches/b1")["images"]
+def test_the_addresses_that_the_progress_call_names_are_these(gallery: Gallery) -> None:
+    (image, *_) = gallery.get("/api/batches/b1")["images"]
     for address in (image["url"], image["thumbnail"]):
-        answer = shown.http.get(address)
+        answer = gallery.http.get(address)
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == FOREVER
 
 
-def test_a_download_has_the_files_name(shown: Gallery, album: Album) -> None:
+def test_a_download_has_the_files_name(gallery: Gallery, album: Album) -> None:
     album.add("b2", [{}, {}], layout="mirror", directory="")
     album.complete("b2/001", 'EP01/été "1".png', data=png())
     album.complete("b2/002", "EP01/a b.png", data=png())
-    first = shown.http.get("/images/b2/1?download=1").headers["content-disposition"]
+    first = gallery.http.get("/images/b2/1?download=1").headers["content-disposition"]
     assert first == "attachment; filename=\"_t_ _1_.png\"; filename*=UTF-8''%C3%A9t%C3%A9%20%221%22.png"
-    assert shown.http.get("/images/b2/2?download=1").headers["content-disposition"] == (
+    assert gallery.http.get("/images/b2/2?download=1").headers["content-disposition"] == (
         'attachment; filename="a b.png"'
     )
 
 
-def test_the_pictures_of_one_prompt_have_ids_of_their_own(shown: Gallery, album: Album) -> None:
+def test_the_pictures_of_one_prompt_have_ids_of_their_own(gallery: Gallery, album: Album) -> None:
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", "b2/image.png", "b2/prompt.txt", data=png((9, 9, 9)))
     album.add("b3", [{}], directory="b3")
     paths = ("b3/image.png", "b3/image_002.png")
     album.complete("b3/001", *paths, data=png())
     (album.output / paths[1]).write_bytes(other := png((7, 7, 7)))
-    assert shown.http.get("/images/b3/1-2").content == other
+    assert gallery.http.get("/images/b3/1-2").content == other
     for wrong in (
         "b2/1-2",
         "b2/1-1",
@@ -142,27 +135,27 @@ def test_the_pictures_of_one_prompt_have_ids_of_their_own(shown: Gallery, album:
         "b3/١",
         f"b3/{'1' * 5000}",
     ):
-        assert shown.http.get(f"/images/{wrong}").status_code == 404, wrong
-        assert shown.http.get(f"/thumbnails/{wrong}").status_code == 404, wrong
+        assert gallery.http.get(f"/images/{wrong}").status_code == 404, wrong
+        assert gallery.http.get(f"/thumbnails/{wrong}").status_code == 404, wrong
 
 
 @pytest.mark.parametrize("address", ["/images/nobody/1", "/images/b1/4", "/thumbnails/b1/99999999999999999999"])
-def test_what_is_not_there(shown: Gallery, address: str) -> None:
-    answer = shown.http.get(address)
+def test_what_is_not_there(gallery: Gallery, address: str) -> None:
+    answer = gallery.http.get(address)
     assert answer.status_code == 404
     assert answer.json()["error"] == {"message": "Image not found", "field": "image"}
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../secret.png", "..", "batches/b1", "a\\b.png"])
-def test_a_record_edited_by_hand_leads_nowhere(shown: Gallery, album: Album, path: str) -> None:
+def test_a_record_edited_by_hand_leads_nowhere(gallery: Gallery, album: Album, path: str) -> None:
     (album.home / "secret.png").write_bytes(data := png())
     by_hand(album, "b1/002", path, data=data)
     for kind in ("images", "thumbnails"):
-        assert shown.http.get(f"/{kind}/b1/2").status_code == 404
-    assert shown.http.get("/api/batches/b1/images/2").status_code == 404
+        assert gallery.http.get(f"/{kind}/b1/2").status_code == 404
+    assert gallery.http.get("/api/batches/b1/images/2").status_code == 404
 
 
-def test_a_link_out_of_the_output_directory_leads_nowhere(shown: Gallery, album: Album) -> None:
+def test_a_link_out_of_the_output_directory_leads_nowhere(gallery: Gallery, album: Album) -> None:
     (album.home / "secret").mkdir()
     (album.home / "secret" / "image.png").write_bytes(data := png())
     (album.output / "way").symlink_to(album.home / "secret")
@@ -171,7 +164,7 @@ def test_a_link_out_of_the_output_directory_leads_nowhere(shown: Gallery, album:
     for path in ("way/image.png", "image.png", "round", "round/image.png"):
         by_hand(album, "b1/002", path, data=data)
         for kind in ("images", "thumbnails"):
-            assert shown.http.get(f"/{kind}/b1/2").status_code == 404, path
+            assert gallery.http.get(f"/{kind}/b1/2").status_code == 404, path
 
 
 def test_a_link_within_the_output_directory_is_followed_and_so_is_one_that_leads_to_it(tmp_path: Path) -> None:
@@ -188,32 +181,32 @@ def test_a_link_within_the_output_directory_is_followed_and_so_is_one_that_leads
 @pytest.mark.parametrize(
     ("data", "name"), [(HTML, "page.png"), (SVG, "drawing.png"), (HTML, "page.html"), (b"", "a.png")]
 )
-def test_what_is_no_picture_is_downloaded_never_shown(shown: Gallery, album: Album, data: bytes, name: str) -> None:
+def test_what_is_no_picture_is_downloaded_never_shown(gallery: Gallery, album: Album, data: bytes, name: str) -> None:
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", f"b2/{name}", data=data)
-    answer = shown.http.get("/images/b2/1")
+    answer = gallery.http.get("/images/b2/1")
     assert answer.content == data
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert shown.http.get("/thumbnails/b2/1").status_code == 404
+    assert gallery.http.get("/thumbnails/b2/1").status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
-def test_the_type_is_that_of_the_content_whatever_the_name(shown: Gallery, album: Album, kind: str) -> None:
+def test_the_type_is_that_of_the_content_whatever_the_name(gallery: Gallery, album: Album, kind: str) -> None:
     target = io.BytesIO()
     Image.new("RGB", (8, 8)).save(target, kind)
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", "b2/image.png", data=target.getvalue())
-    assert shown.http.get("/images/b2/1").headers["content-type"] == f"image/{kind.lower()}"
+    assert gallery.http.get("/images/b2/1").headers["content-type"] == f"image/{kind.lower()}"
 
 
-def test_what_no_browser_shows_has_neither_thumbnail_nor_tile(shown: Gallery, album: Album) -> None:
+def test_what_no_browser_shows_has_neither_thumbnail_nor_tile(gallery: Gallery, album: Album) -> None:
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", "b2/film.avi.zip", data=b"RIFF\x24\0\0\0AVI LIST")
-    assert shown.http.get("/images/b2/1").headers["content-type"] == "application/octet-stream"
-    assert shown.get("/api/batches/b1")["images"][0]["thumbnail"] is not None
-    assert shown.get("/api/batches/b2")["images"][0]["thumbnail"] is None
+    assert gallery.http.get("/images/b2/1").headers["content-type"] == "application/octet-stream"
+    assert gallery.get("/api/batches/b1")["images"][0]["thumbnail"] is not None
+    assert gallery.get("/api/batches/b2")["images"][0]["thumbnail"] is None
 
 
 KINDS = {
@@ -231,75 +224,75 @@ KINDS = {
 
 @pytest.mark.parametrize("extension", KINDS)
 def test_each_kind_is_served_as_what_it_is_and_has_a_tile(
-    extension: str, shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
+    extension: str, gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
     media_type, kind = KINDS[extension]
     data = by_extension()[extension]
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", f"b2/clip{extension}", data=data)
-    (one,) = shown.get("/api/batches/b2")["images"]
-    (entry,) = [each for each in shown.get("/api/gallery")["images"] if each["batchId"] == "b2"]
+    (one,) = gallery.get("/api/batches/b2")["images"]
+    (entry,) = [each for each in gallery.get("/api/gallery")["images"] if each["batchId"] == "b2"]
     assert one["kind"] == entry["kind"] == kind
-    answer = shown.http.get(one["url"])
+    answer = gallery.http.get(one["url"])
     assert (answer.content, answer.headers["content-type"]) == (data, media_type)
     assert answer.headers["content-disposition"].startswith("attachment" if "octet" in media_type else "inline")
-    tile = shown.http.get(one["thumbnail"])
+    tile = gallery.http.get(one["thumbnail"])
     assert tile.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(tile.content)).size[0] > 0
     assert ("no-store" in tile.headers["cache-control"]) is (kind != "image")
-    details = shown.get(f"/api/batches/b2/images/{one['image']}")
+    details = gallery.get(f"/api/batches/b2/images/{one['image']}")
     assert details["length"] is None if kind in ("3d", "latent", "image") else 0.4 < details["length"] < 1.6
 
 
-def test_a_player_may_seek(shown: Gallery, album: Album) -> None:
+def test_a_player_may_seek(gallery: Gallery, album: Album) -> None:
     data = by_extension()[".webm"]
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", "b2/clip.webm", data=data)
-    url = shown.get("/api/batches/b2")["images"][0]["url"]
-    whole = shown.http.get(url)
+    url = gallery.get("/api/batches/b2")["images"][0]["url"]
+    whole = gallery.http.get(url)
     assert whole.headers["accept-ranges"] == "bytes"
-    part = shown.http.get(url, headers={"Range": "bytes=100-199", "If-Range": whole.headers["etag"]})
+    part = gallery.http.get(url, headers={"Range": "bytes=100-199", "If-Range": whole.headers["etag"]})
     assert (part.status_code, part.content, part.headers["content-type"]) == (206, data[100:200], "video/webm")
     assert part.headers["content-range"] == f"bytes 100-199/{len(data)}"
-    assert shown.http.get(url, headers={"Range": "bytes=100-", "If-Range": '"another"'}).content == data
-    assert shown.http.get(url, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+    assert gallery.http.get(url, headers={"Range": "bytes=100-", "If-Range": '"another"'}).content == data
+    assert gallery.http.get(url, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
 
 
 @pytest.mark.parametrize("extension", [".mp4", ".mp3"])
 def test_a_page_under_the_name_of_a_video_is_downloaded_never_shown(
-    extension: str, shown: Gallery, album: Album
+    extension: str, gallery: Gallery, album: Album
 ) -> None:
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", f"b2/clip{extension}", data=HTML)
-    answer = shown.http.get("/images/b2/1")
+    answer = gallery.http.get("/images/b2/1")
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
-    assert shown.http.get("/thumbnails/b2/1").status_code == 200
+    assert gallery.http.get("/thumbnails/b2/1").status_code == 200
 
 
-def test_pages_may_play_what_comes_from_here_alone(shown: Gallery) -> None:
-    policy = shown.http.get("/gallery").headers["content-security-policy"]
+def test_pages_may_play_what_comes_from_here_alone(gallery: Gallery) -> None:
+    policy = gallery.http.get("/gallery").headers["content-security-policy"]
     assert "media-src 'self';" in policy
 
 
-def test_a_damaged_picture_has_no_thumbnail_and_is_served_as_it_is(shown: Gallery, album: Album) -> None:
+def test_a_damaged_picture_has_no_thumbnail_and_is_served_as_it_is(gallery: Gallery, album: Album) -> None:
     cut = png(size=(300, 300))[:200]
     album.add("b2", [{}], directory="b2")
     album.complete("b2/001", "b2/image.png", data=cut)
-    assert shown.http.get("/images/b2/1").content == cut
-    answer = shown.http.get("/thumbnails/b2/1")
+    assert gallery.http.get("/images/b2/1").content == cut
+    answer = gallery.http.get("/thumbnails/b2/1")
     assert answer.status_code == 404
     assert "does not decode" in answer.json()["error"]["message"]
 
 
-def test_a_file_that_is_gone_is_not_found(shown: Gallery, album: Album) -> None:
+def test_a_file_that_is_gone_is_not_found(gallery: Gallery, album: Album) -> None:
     (album.output / SECOND).unlink()
-    assert shown.http.get("/images/b1/2").status_code == 404
-    assert shown.http.get("/thumbnails/b1/2").status_code == 404
+    assert gallery.http.get("/images/b1/2").status_code == 404
+    assert gallery.http.get("/thumbnails/b1/2").status_code == 404
 
 
-def test_a_part_of_a_picture(shown: Gallery) -> None:
-    whole = (shown.album.output / SECOND).read_bytes()
-    answer = shown.http.get("/images/b1/2", headers={"Range": "bytes=10-19"})
+def test_a_part_of_a_picture(gallery: Gallery) -> None:
+    whole = (gallery.album.output / SECOND).read_bytes()
+    answer = gallery.http.get("/images/b1/2", headers={"Range": "bytes=10-19"})
     assert (answer.status_code, answer.content) == (206, whole[10:20])

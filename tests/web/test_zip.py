@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.gallery_scene import Gallery, fill, gallery_over, listening, png
+from support.gallery_scene import Gallery, fill, listening, png
 from support.report_project import Album
 
 from orchestrator.batches.batch_info import SCHEMA
@@ -28,12 +28,6 @@ def album(tmp_path: Path) -> Album:
     return album
 
 
-@pytest.fixture
-def shown(album: Album) -> Iterator[Gallery]:
-    with gallery_over(album) as gallery:
-        yield gallery
-
-
 def downloaded(gallery: Gallery, query: str = "", *, batch: str = "b1") -> zipfile.ZipFile:
     answer = gallery.http.get(f"/api/batches/{batch}/zip{query}")
     assert answer.status_code == 200, answer.text
@@ -42,8 +36,8 @@ def downloaded(gallery: Gallery, query: str = "", *, batch: str = "b1") -> zipfi
     return archive
 
 
-def test_all_pictures_of_a_batch_with_what_is_known_of_them(shown: Gallery, album: Album) -> None:
-    archive = downloaded(shown)
+def test_all_pictures_of_a_batch_with_what_is_known_of_them(gallery: Gallery, album: Album) -> None:
+    archive = downloaded(gallery)
     names = ["image_001.png", "image_002.png", "image_003.png"]
     assert archive.namelist() == [*names, "batch_info.json"]
     assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -54,30 +48,30 @@ def test_all_pictures_of_a_batch_with_what_is_known_of_them(shown: Gallery, albu
     assert [image["file"] for image in info["images"]] == names
 
 
-def test_the_chosen_ones_in_the_batchs_order(shown: Gallery) -> None:
-    archive = downloaded(shown, "?image=3&image=1&image=3")
+def test_the_chosen_ones_in_the_batchs_order(gallery: Gallery) -> None:
+    archive = downloaded(gallery, "?image=3&image=1&image=3")
     assert archive.namelist() == ["image_001.png", "image_003.png", "batch_info.json"]
     info = json.loads(archive.read("batch_info.json"))
     assert [image["file"] for image in info["images"]] == ["image_001.png", None, "image_003.png"]
 
 
-def test_it_is_downloaded_under_the_batchs_name(shown: Gallery) -> None:
-    headers = shown.http.get("/api/batches/b1/zip").headers
+def test_it_is_downloaded_under_the_batchs_name(gallery: Gallery) -> None:
+    headers = gallery.http.get("/api/batches/b1/zip").headers
     assert headers["content-type"] == "application/zip"
     assert headers["content-disposition"] == 'attachment; filename="b1.zip"'
 
 
 @pytest.mark.parametrize("query", ["b1/zip?image=9", "b1/zip?image=1&image=x", "nobody/zip", "empty/zip"])
-def test_what_is_not_there(shown: Gallery, album: Album, query: str) -> None:
+def test_what_is_not_there(gallery: Gallery, album: Album, query: str) -> None:
     album.add("empty", [{}], directory="empty")
-    assert shown.http.get(f"/api/batches/{query}").status_code == 404
+    assert gallery.http.get(f"/api/batches/{query}").status_code == 404
 
 
-def test_names_as_on_the_disk_of_any_letters(shown: Gallery, album: Album) -> None:
+def test_names_as_on_the_disk_of_any_letters(gallery: Gallery, album: Album) -> None:
     album.add("b2", [{}, {}], layout="mirror", directory="")
     album.complete("b2/001", "EP01/雪の狐.png", data=png())
     album.complete("b2/002", "EP02/été.png", data=png())
-    assert downloaded(shown, batch="b2").namelist() == ["EP01/雪の狐.png", "EP02/été.png", "batch_info.json"]
+    assert downloaded(gallery, batch="b2").namelist() == ["EP01/雪の狐.png", "EP02/été.png", "batch_info.json"]
 
 
 def test_two_that_a_disk_takes_for_one_get_different_names() -> None:
@@ -85,9 +79,9 @@ def test_two_that_a_disk_takes_for_one_get_different_names() -> None:
     assert list(names_in_zip(paths, "d").values()) == ["a.png", "a (2).png", "A (3).png", "a (2) (2).png", "x/a.png"]
 
 
-def test_a_file_that_is_gone_is_named_and_the_others_are_there(shown: Gallery, album: Album) -> None:
+def test_a_file_that_is_gone_is_named_and_the_others_are_there(gallery: Gallery, album: Album) -> None:
     (album.output / "batches/b1/image_002.png").unlink()
-    archive = downloaded(shown)
+    archive = downloaded(gallery)
     assert archive.namelist() == ["image_001.png", "image_003.png", "batch_info.json", MISSING]
     assert archive.read(MISSING).decode() == "Not there any more:\nimage_002.png\n"
 
@@ -104,7 +98,7 @@ def test_one_that_goes_while_it_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", ["way", "file"])
-def test_nothing_outside_of_the_output_directory_gets_in(shown: Gallery, album: Album, link: str) -> None:
+def test_nothing_outside_of_the_output_directory_gets_in(gallery: Gallery, album: Album, link: str) -> None:
     (album.home / "secret").mkdir()
     (album.home / "secret" / "image_002.png").write_bytes(b"secret")
     picture = album.output / "batches/b1/image_002.png"
@@ -116,7 +110,7 @@ def test_nothing_outside_of_the_output_directory_gets_in(shown: Gallery, album: 
             path.unlink()
         picture.parent.rmdir()
         picture.parent.symlink_to(album.home / "secret")
-    archive = downloaded(shown)
+    archive = downloaded(gallery)
     assert "image_002.png" not in archive.namelist()
     assert "image_002.png" in archive.read(MISSING).decode()
 
@@ -160,7 +154,7 @@ def test_one_file_at_a_time_is_open_and_none_when_it_is_closed(tmp_path: Path, m
     assert [handle.closed for handle in handles] == [True, True]
 
 
-def test_a_client_that_leaves_ends_the_reading(shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_leaves_ends_the_reading(gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 1 << 30
     sparse(album.output / "batches/b1/image_001.png", size)
     read, ended = [0], threading.Event()
@@ -175,7 +169,7 @@ def test_a_client_that_leaves_ends_the_reading(shown: Gallery, album: Album, mon
             ended.set()
 
     monkeypatch.setattr(zipping, "_chunks", counted)
-    with listening(shown) as served:
+    with listening(gallery) as served:
         host = served.url.removeprefix("http://")
         with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=30) as client:
             client.sendall(f"GET /api/batches/b1/zip HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
