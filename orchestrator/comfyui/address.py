@@ -129,8 +129,21 @@ class Secrets:
 
     def snippet(self, body: bytes) -> str:
         """The beginning of a body for messages: one printable line without secrets."""
-        text = self.hidden(" ".join(body[:4096].decode("utf-8", "replace").split()))
+        text = self.hidden(" ".join(_text_of(body[:4096].decode("utf-8", "replace")).split()))
         return "".join(c if c.isprintable() else "?" for c in text)[:SNIPPET_CHARACTERS]
+
+
+def _text_of(body: str) -> str:
+    """What a person would read of a page, such as a proxy's; anything else as it is."""
+    if not body.lstrip().startswith("<"):
+        return body
+    from html import unescape
+
+    for hidden in (r"<(head|script|style)\b.*?</\1>", r"<(script|style)\b.*?</\1>"):
+        text = unescape(re.sub(r"<[^>]*>?", " ", re.sub(hidden, " ", body, flags=re.DOTALL | re.IGNORECASE)))
+        if text.strip():
+            return text
+    return body
 
 
 def is_header_name(text: str) -> bool:

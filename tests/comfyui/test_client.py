@@ -299,11 +299,16 @@ def test_a_page_in_place_of_an_empty_answer_deletes_nothing() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "advice"),
     [
-        (200, "<html><title>Sign in</title>", "check that a ComfyUI is at this address"),
+        (200, "<html><head><title>Sign &amp; in</title></head>", "check that a ComfyUI is at this address"),
         (200, "Ollama is running", "check that a ComfyUI is at this address"),
         (404, "404: Not Found", "check that a ComfyUI is at this address"),
         (404, '{"detail": "Not Found"}', "check that a ComfyUI is at this address"),
         (400, "<html>The plain HTTP request was sent to HTTPS port", "try https://comfy.test:8188"),
+        (
+            404,
+            "<html>\n<head><title>502</title><style>h1 {}</style></head><body><h1>Bad gateway</h1>nginx</body>",
+            "check that a ComfyUI is at this address",
+        ),
     ],
 )
 @responses.activate
@@ -312,7 +317,9 @@ def test_what_no_comfyui_answers_is_another_program(status: int, body: str, advi
         responses.add("GET", f"{URL}{base}/queue", body=body, status=status)
     with pytest.raises(NotComfyUI) as caught:
         ComfyUI(URL).queue()
-    assert str(caught.value) == f"{URL}: GET /queue answered {status} ({body}): no ComfyUI answers so; {advice}"
+    read = {200: "Sign & in", 400: "The plain HTTP request was sent to HTTPS port", 404: "Bad gateway nginx"}
+    said = read[status] if body.startswith("<") else body
+    assert str(caught.value) == f"{URL}: GET /queue answered {status} ({said}): no ComfyUI answers so; {advice}"
 
 
 @pytest.mark.parametrize("known", ["/api", ""])
