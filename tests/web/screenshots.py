@@ -7,6 +7,7 @@ README anew. Needs Playwright and a Chromium.
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -282,10 +283,16 @@ SCENES: tuple[Scene, ...] = (
 
 
 DOCS: dict[str, tuple[Scene, dict[str, Any]]] = {
-    "browser-progress.png": (progress, {"viewport": {"width": 1040, "height": 550}}),
     "browser-comparison.png": (slider, {"viewport": {"width": 1040, "height": 620}}),
 }
 """What the README shows."""
+
+
+RECORDING = "browser-arriving.webp"
+"""A batch that arrives, from the press of the button to its last image."""
+_RECORDED = {"width": 1040, "height": 640}
+_FRAME_SECONDS = 0.3
+_LAST_FRAMES = 8
 
 
 @contextlib.contextmanager
@@ -317,6 +324,35 @@ def take(scene: Scene, stage: Set, page: Any, path: Path, *, whole: bool) -> Non
     print(path)
 
 
+def record(stage: Set, page: Any, path: Path) -> None:
+    """An animated WebP of a batch of eight that is typed, begun and rendered."""
+    frames: list[Image.Image] = []
+
+    def shoot() -> None:
+        frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+
+    stage.sandbox.change(seconds_per_prompt=PACE_SECONDS, latent_previews=True)
+    page.goto(stage.served.url)
+    page.locator("#prompt").press_sequentially(PROMPT, delay=0)
+    page.locator("#batchCount").fill("8")
+    for _ in range(2):
+        shoot()
+    page.get_by_role("button", name="Generate Batch").click()
+    while not page.locator("#comparison").is_visible():
+        shoot()
+        page.wait_for_timeout(1000 * _FRAME_SECONDS)
+    page.locator("img[src]").evaluate_all(LOADED)
+    for _ in range(_LAST_FRAMES):
+        shoot()
+    first, *others = frames
+    first.save(
+        path, save_all=True, append_images=others, duration=int(1000 * _FRAME_SECONDS), loop=0, quality=70, method=6
+    )
+    page.context.close()
+    stage.sandbox.change(**SandboxSettings().as_dict())
+    print(path)
+
+
 def take_all(directory: Path, names: Collection[str]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     with staged() as (stage, visit):
@@ -328,10 +364,12 @@ def take_all(directory: Path, names: Collection[str]) -> None:
 
 
 def take_docs() -> None:
-    """As small files: a page has few colours."""
+    """As small files: a page has few colors."""
+    docs = Path(__file__).resolve().parents[2] / "docs"
     with staged() as (stage, visit):
+        record(stage, visit(viewport=_RECORDED, color_scheme="light"), docs / RECORDING)
         for name, (scene, look) in DOCS.items():
-            path = Path(__file__).resolve().parents[2] / "docs" / name
+            path = docs / name
             take(scene, stage, visit(**look), path, whole=False)
             Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
