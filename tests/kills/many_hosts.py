@@ -1,12 +1,13 @@
 """Three workers and three servers on hosts of their own, 1,500 items in one PostgreSQL, and SIGKILL for all of them.
 
     python tests/kills/many_hosts.py [--items 1500] [--seconds 240] [--seed N] [--every 3] [--lease 12]
-                                     [--state postgresql|sqlite] [--calm] [--seconds-per-prompt 0.4]
+                                     [--state postgresql|sqlite] [--calm | --kills-alone] [--seconds-per-prompt 0.4]
 
 Each worker and each server has a network and a host name of its own, where namespaces can be created; `burst run` is
 started again and again on each, as by cron. Runs, servers and PostgreSQL are killed, runs are also stopped for longer
 than their lease and let go on, and hosts are cut off from PostgreSQL alone; the clock of one host is an hour ahead.
 `--state sqlite`: three runs on one host. `--calm`: no faults, for the time that the same work takes without.
+`--kills-alone`: runs are killed, for the time that it takes with these.
 
 Faults go on until all is completed or the seconds are over; what is left then is done in peace. Exits 1 when a promise
 was broken: an item lost, one rendered twice, a row that a dead run holds, a file that is not its item's, a traceback.
@@ -199,8 +200,10 @@ class Cron(Deeds):
                 self.note(run.stop(signal.SIGTERM))
                 return
             self._pause(draw.expovariate(1 / (HOSTS * self._farm.options.every)) + 0.3, run)
-            faults = {self._kill: 6, self._terminate: 1, self._freeze: 1}
-            faults |= {self._cut_off: 1} if self._farm.network.has_namespaces and self._farm.database else {}
+            faults = {self._kill: 6}
+            if not self._farm.options.kills_alone:
+                faults |= {self._terminate: 1, self._freeze: 1}
+                faults |= {self._cut_off: 1} if self._farm.network.has_namespaces and self._farm.database else {}
             (fault,) = draw.choices(list(faults), weights=list(faults.values()))
             if run.lives():
                 fault(run)
@@ -288,6 +291,7 @@ def main() -> int:
     parser.add_argument("--state", choices=["postgresql", "sqlite"], default="postgresql")
     parser.add_argument("--seconds-per-prompt", type=float, default=0.4)
     parser.add_argument("--calm", action="store_true", help="no faults")
+    parser.add_argument("--kills-alone", action="store_true", help="no faults but runs that are killed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="many") as folder, contextlib.ExitStack() as closing:
         Path(folder).chmod(0o755)
@@ -307,7 +311,8 @@ def run(farm: Farm) -> dict[str, Any]:
     began = time.monotonic()
     for one in crons:
         one.start()
-    if not options.calm:
+    is_chaotic = not (options.calm or options.kills_alone)
+    if is_chaotic:
         chaos.start()
     with _ended(over):
         said_at = began
@@ -323,7 +328,7 @@ def run(farm: Farm) -> dict[str, Any]:
     seconds = time.monotonic() - began
     for one in crons:
         one.end()
-    if not options.calm:
+    if is_chaotic:
         chaos.end()
     rounds = 0
     while (left := farm.left()) and rounds < MOST_PEACEFUL_ROUNDS:
