@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class EventStream:
-    """A text that is made anew while anybody listens, and sent whenever it has changed.
+    """A text that is made again and again while anybody listens, and sent whenever it has changed.
 
     Used on the event loop, but for `close`.
     """

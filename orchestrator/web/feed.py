@@ -89,7 +89,7 @@ class Feed:
             return page
 
     def _look(self) -> None:
-        """Take in what was changed; nothing is made anew where nothing was."""
+        """Take in what was changed; where nothing was, what there is stays."""
         notes, away = [], set()
         for state in self._library.watched.states:
             try:

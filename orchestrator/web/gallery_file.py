@@ -1,6 +1,6 @@
 """The file of the gallery's index: opened, made where it is missing, damaged or of another layout, and found again.
 
-It is a cache: whoever finds that something is wrong with it takes it away and begins anew.
+It is a cache: whoever finds that something is wrong with it deletes it and begins again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 LAYOUT = 1
-"""Of the tables below. A file of an older one is made anew, one of a newer one is left alone."""
+"""Of the tables below. A file of an older one is rebuilt, one of a newer one is left alone."""
 KEPT_DAYS = 30
 """A file of other states that nobody has opened for so long is removed."""
 _PATIENCE_SECONDS = 10.0
@@ -106,7 +106,7 @@ class IndexFile:
             shutil.rmtree(self._private, ignore_errors=True)
 
     def remove(self) -> None:
-        """Close it and take it away, so that the next one is made anew."""
+        """Close and delete it, so that the next one is built from nothing."""
         self.close()
         _remove(self.path)
 
@@ -122,7 +122,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         raise  # Locked, or not to be written: that is no fault of the file.
     except sqlite3.DatabaseError as error:
-        _log.info("the gallery's index is made anew: %s: %s", path, error)
+        _log.info("the gallery's index is rebuilt: %s: %s", path, error)
         _remove(path)
         return _with_tables(path)
 

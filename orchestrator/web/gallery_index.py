@@ -172,7 +172,7 @@ class GalleryIndex:
             self._let_go()
 
     def _looking(self, look: Callable[[_Open], _T]) -> _T:
-        """A file that turns out to be damaged is made anew, once."""
+        """A file that turns out to be damaged is rebuilt, once."""
         there = self._current()
         try:
             return look(there)
@@ -194,7 +194,7 @@ class GalleryIndex:
             except sqlite3.DatabaseError as error:
                 self._let_go()
                 there.file.remove()
-                _log.warning("the gallery's index was damaged and is made anew: %s", error)
+                _log.warning("the gallery's index was damaged and is rebuilt: %s", error)
                 there = self._opened()
                 self._take_in(there, most=AT_ONCE)
             if not there.is_current and self._thread is None and not self._is_closed:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.walks import counted_walks
 from test_rescue import ALIKE, Scene
-
-from state.json.store import JsonStore
 
 
 @pytest.fixture
-def walks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """One entry for each walk over all records."""
-    found: list[str] = []
-    walk = JsonStore.parts
-
-    def counted(store: JsonStore, kind: type[Any]) -> Any:
-        found.append(kind.__name__)
-        return walk(store, kind)
-
-    monkeypatch.setattr(JsonStore, "parts", counted)
-    return found
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return counted_walks(monkeypatch)
 
 
 def test_items_behind_a_node_of_unknown_count_are_rescued_with_one_walk(tmp_path: Path, walks: list[str]) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from support.state_scenes import NOON, change, item, remove, start_over
 from support.stores import State
+from support.walks import counted_walks
 
 from state.completed_items import CompletedItems
 from state.item import Item, OutputRecord, Status
-from state.json.store import JsonStore
 from state.store import Store
 
 
@@ -25,17 +23,8 @@ def completed(store: Store, key: str, *, minute: int = 0, files: int = 1, server
 
 
 @pytest.fixture
-def walks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """One entry for each walk over all records of a JSON state."""
-    found: list[str] = []
-    walk = JsonStore.parts
-
-    def counted(store: JsonStore, kind: type[Any]) -> Any:
-        found.append(kind.__name__)
-        return walk(store, kind)
-
-    monkeypatch.setattr(JsonStore, "parts", counted)
-    return found
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return counted_walks(monkeypatch)
 
 
 def test_at_most_one_walk_answers_every_question(store: Store, walks: list[str]) -> None:
