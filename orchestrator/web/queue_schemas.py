@@ -71,6 +71,8 @@ class QueueState(BaseModel):
     """Until all that can be rendered is done; null where no pace is known."""
     message: str | None
     """Why it does not go on, where it does not."""
+    away: bool
+    """Its database does not answer: nothing else is known of it, and all counts are 0."""
     freeBytes: int | None
     """On the disk of its output directory; null where that is object storage, or is not there."""
 

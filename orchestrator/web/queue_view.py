@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, StateAway
 from orchestrator.web.queue_schemas import Queue, QueuedWork, QueueState, RenderingItem
 from orchestrator.web.running import preview_address
 from orchestrator.web.state_routes import StateSummary, seconds_left_of, summary_of
@@ -31,14 +31,42 @@ def queue_of(states: Sequence[WatchedState], supervisor: Supervisor) -> Queue:
     """Of all states; one that cannot be read says why in its message."""
     queue = Queue(rendering=[], next=[], nextTotal=0, states=[])
     for state in states:
-        summary = summary_of(state, supervisor)
-        queue.states.append(_standing(state, summary))
-        if state.store is not None:
-            queue.rendering += _rendering(state, state.store)
-            left = _remaining(state.store)
-            queue.next += _next(state, left[:_LISTED])
-            queue.nextTotal += len(left)
+        try:
+            found = _queue_of(state, supervisor)
+        except StateAway as away:
+            found = Queue(rendering=[], next=[], nextTotal=0, states=[_away(state, away)])
+        queue.rendering += found.rendering
+        queue.next += found.next
+        queue.nextTotal += found.nextTotal
+        queue.states += found.states
     return queue
+
+
+def _queue_of(state: WatchedState, supervisor: Supervisor) -> Queue:
+    summary = summary_of(state, supervisor)
+    standing = _standing(state, summary)
+    if state.store is None:
+        return Queue(rendering=[], next=[], nextTotal=0, states=[standing])
+    rendering = list(_rendering(state, state.store))
+    left = _remaining(state.store)
+    return Queue(rendering=rendering, next=_next(state, left[:_LISTED]), nextTotal=len(left), states=[standing])
+
+
+def _away(state: WatchedState, away: StateAway) -> QueueState:
+    return QueueState(
+        state=state.number,
+        path=str(state.path),
+        working=False,
+        paused=None,
+        remaining=0,
+        ahead=0,
+        completed=0,
+        failed=0,
+        secondsLeft=None,
+        message=str(away),
+        away=True,
+        freeBytes=None,
+    )
 
 
 def _standing(state: WatchedState, summary: StateSummary) -> QueueState:
@@ -55,6 +83,7 @@ def _standing(state: WatchedState, summary: StateSummary) -> QueueState:
         failed=counts.failed,
         secondsLeft=seconds_left_of(state),
         message=summary.message,
+        away=False,
         freeBytes=_free_bytes(state),
     )
 

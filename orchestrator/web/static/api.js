@@ -5,7 +5,7 @@ const PATIENCE_MILLISECONDS = 15_000;
 const CHANGING_PATIENCE_MILLISECONDS = 120_000;
 
 export const NO_SERVER = "Cannot connect to server";
-const NO_DATABASE = "The database does not answer";
+export const NO_DATABASE = "The database does not answer";
 
 /** The API said no: `message` is its own, `field` the part of the request that was wrong, where it was one. */
 export class Refused extends Error {

@@ -1,6 +1,7 @@
 /** The form's choices, as ComfyUI and the template offer them. */
 
 import { Away, optionsFor } from "../api.js";
+import { alarm } from "../away.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { TemplateCards } from "./templates.js";
 
@@ -60,16 +61,15 @@ export class Options {
       this.#fill(options);
     } catch (error) {
       if (turn !== this.asked) return;
-      if (error instanceof Away || !this.cards.forget()) this.#isAway(/** @type {Error} */ (error), error instanceof Away ? error.detail : "");
+      if (error instanceof Away || !this.cards.forget()) this.#isAway(/** @type {Error} */ (error));
       else this.load();
     }
   }
 
   /** @param {any} options */
   #fill(options) {
-    const away = new Away(options.server.message ?? "");
     if (options.server.reachable) notify(this.away, "");
-    else this.#isAway(away, away.detail);
+    else this.#isAway(new Away(options.server.message ?? ""));
     this.known = options;
     for (const [name, list] of Object.entries(SELECTS)) this.#choices(name, options[list]);
     for (const name of [...NUMBERS, ...Object.keys(SELECTS), "model", "negative"]) this.#allow(name, this.takes(name));
@@ -83,9 +83,9 @@ export class Options {
     this.owner.changed();
   }
 
-  /** Say so, and ask again by and by as long as somebody sees the form. @param {Error} error @param {string} detail */
-  #isAway(error, detail) {
-    notify(this.away, error.message, detail);
+  /** Say so, and ask again by and by as long as somebody sees the form. @param {Error} error */
+  #isAway(error) {
+    alarm(this.away, error);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.form.checkVisibility() && this.load(), AGAIN_MILLISECONDS);
   }

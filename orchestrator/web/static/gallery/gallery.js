@@ -1,6 +1,7 @@
 /** The page `/gallery`: what is looked for is in its address, what is found in one of two lists. */
 
-import { Away, Refused, deleteBatch, emptyTrash, galleryBatches, restoreImages, trashOf } from "../api.js";
+import { Refused, deleteBatch, emptyTrash, galleryBatches, restoreImages, trashOf } from "../api.js";
+import { alarm } from "../away.js";
 import { confirmed } from "../confirm.js";
 import { byId, notify, onRetry, say } from "../dom.js";
 import { Endless } from "./endless.js";
@@ -167,8 +168,7 @@ function failed(error) {
     search.wrong(error.message);
     return;
   }
-  const detail = error instanceof Away ? error.detail : "";
-  notify(byId("gallery-alert"), error instanceof Error ? error.message : String(error), detail);
+  alarm(byId("gallery-alert"), error);
 }
 
 /** @param {(one: any) => boolean} isGone */

@@ -15,7 +15,7 @@ const shown = new Map();
 let queue = { rendering: [], next: [], nextTotal: 0, states: [] };
 let isOpen = false;
 
-hearQueue({ heard: show, away: () => say(byId("queue-standing"), "The page's own server does not answer") });
+hearQueue({ heard: show, away: () => {} });
 drawer.addEventListener("toggle", (/** @type {any} */ event) => {
   isOpen = event.newState === "open";
   byId("queue-open").setAttribute("aria-expanded", String(isOpen));

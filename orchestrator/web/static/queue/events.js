@@ -7,7 +7,7 @@ import { queueEvents, queueNow } from "../api.js";
 
 const EVERY_MILLISECONDS = 2_000;
 
-/** @typedef {{heard: (queue: any) => void, away: () => void}} Hearer */
+/** @typedef {{heard: (queue: any) => void, away: (error: any) => void}} Hearer */
 
 /** @type {Hearer[]} */
 const hearers = [];
@@ -37,8 +37,8 @@ export function hearQueue(hearer) {
 export async function askQueue() {
   try {
     tell(await queueNow());
-  } catch {
-    for (const { away } of hearers) away();
+  } catch (error) {
+    for (const { away } of hearers) away(error);
   }
 }
 

@@ -1,6 +1,7 @@
 /** The page of the states: what is done and left, how the bursts went, what failed, and the servers. */
 
 import { pauseRuns, resumeRuns, retryItems, serversOf, stateOf } from "../api.js";
+import { alarm } from "../away.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { poll } from "../polling.js";
 import { beyond, unusable } from "../unusable.js";
@@ -30,10 +31,8 @@ function watch(number) {
     show(state);
     return false;
   };
-  const away = (/** @type {any} */ error) => notify(byId("away"), "The page's own server does not answer", error.detail);
-  poll(() => stateOf(number, signal), { heard, away, signal, wake }).catch((error) =>
-    notify(byId("away"), error.message),
-  );
+  const away = (/** @type {any} */ error) => alarm(byId("away"), error);
+  poll(() => stateOf(number, signal), { heard, away, signal, wake }).catch(away);
   watchServers(number, signal);
 }
 
@@ -95,7 +94,7 @@ async function rest(ask, said, focus) {
     focus.focus();
     wake.dispatchEvent(new Event("wake"));
   } catch (/** @type {any} */ error) {
-    notify(byId("away"), error.message, error.detail ?? "");
+    alarm(byId("away"), error);
   }
 }
 
@@ -202,7 +201,7 @@ async function again(state, items, focus) {
     focus.focus();
     wake.dispatchEvent(new Event("wake"));
   } catch (/** @type {any} */ error) {
-    notify(byId("away"), error.message, error.detail ?? "");
+    alarm(byId("away"), error);
   }
 }
 

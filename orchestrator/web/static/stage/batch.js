@@ -1,6 +1,7 @@
 /** One batch: its progress while it is made, its images once it has ended. */
 
 import { batchPart, cancelBatch, progressOf, regenerate, restoreImages } from "../api.js";
+import { alarm } from "../away.js";
 import { AT_ONCE, Comparison } from "./compare.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { Parts } from "./parts.js";
@@ -199,7 +200,7 @@ export class BatchView {
   /** @param {any} error @param {() => void} retry */
   #alarm(error, retry) {
     this.retry = retry;
-    notify(this.alert, error.message, error.detail);
+    alarm(this.alert, error);
   }
 
   /** The same for what is not asked again by itself: the notice goes with the press of Retry. */

@@ -1,6 +1,7 @@
 /** All batches: what is under way first, the others below it by day, fetched a page at a time as they come into sight. */
 
-import { cancelBatch, deleteBatch, feedPage, restoreImages, retryItems } from "../api.js";
+import { alarm } from "../away.js";
+import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryItems } from "../api.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { askQueue, hearQueue } from "../queue/events.js";
 import { offerUndo } from "../undo.js";
@@ -27,6 +28,8 @@ export class Feed {
     /** What the next page comes after; undefined before the first, null where there is none. @type {string | null | undefined} */
     this.after = undefined;
     this.isOpen = false;
+    /** Nobody answered when it was asked for last. */
+    this.isStale = false;
     /** What the queue says that concerns batches: another one means to look. */
     this.seen = "";
     /** @type {any} */
@@ -75,6 +78,7 @@ export class Feed {
   async refresh() {
     try {
       this.#head(await feedPage(""));
+      this.isStale = false;
       notify(this.alert, "");
     } catch (error) {
       this.#failed(error);
@@ -180,11 +184,12 @@ export class Feed {
   /** @param {any} queue */
   #heard(queue) {
     this.queue = queue;
+    if (queue.states.some((/** @type {any} */ one) => one.away)) return;
     const work = queue.next.map((/** @type {any} */ one) => [one.batchId, one.completed, one.failed, one.total, one.submitted > 0]);
     const seen = JSON.stringify([work, queue.states.map((/** @type {any} */ one) => [one.completed, one.failed])]);
     if (this.isOpen) for (const id of this.active) this.#live(this.cards.get(id));
-    if (seen === this.seen) return;
-    const isKnown = !this.seen && this.#hasAll(queue);
+    if (seen === this.seen && !this.isStale) return;
+    const isKnown = !this.seen && !this.isStale && this.#hasAll(queue);
     this.seen = seen;
     if (isKnown || !this.isOpen) return;
     clearTimeout(this.timer);
@@ -267,6 +272,7 @@ export class Feed {
 
   /** @param {any} error */
   #failed(error) {
-    notify(this.alert, error instanceof Error ? error.message : String(error), /** @type {any} */ (error).detail ?? "");
+    this.isStale = error instanceof Away;
+    alarm(this.alert, error);
   }
 }
