@@ -11,8 +11,8 @@ from orchestrator.documents.registry import SCHEMAS
 _HEAD = """\
 # JSON
 
-What each command prints with `--json`, and the JSON files that it writes. Made by `python -m orchestrator.documents`
-from the types in `orchestrator/documents/`; a test compares them.
+What each command prints with `--json`, and the JSON files that it writes. Made from the types in
+`orchestrator/documents/`; a test compares them.
 
 - A command prints one object (`burst status --watch` one a line), and on stderr only warnings and errors; with
   `-v`, progress too.

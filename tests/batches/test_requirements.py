@@ -1,5 +1,5 @@
 """The requirements of the batch processing system: eight of function, four of performance, each through the command
-line. Those of speed are rows of the benchmarks, whose figures stand in the README."""
+line. Those of speed are rows of the benchmarks, whose figures stand in docs/explanation/speed.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from support.documents import checked
+from support.pages import page
 from support.projects import MakeProject, Project
 from support.waiting import wait_until
 
@@ -26,7 +27,6 @@ from state.open_store import open_store
 from tests.benchmarks.__main__ import ROWS
 from tests.benchmarks.figures import Target
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 SMALL = ("--size", "64x64", "--steps", "2")
 
 
@@ -248,7 +248,8 @@ def test_performance_3_no_batch_is_lost_for_want_of_memory(home: Path, sandbox: 
 def test_performance_is_a_row_of_the_benchmarks(row: str, measure: str, target: str) -> None:
     """Requirements 1, 2 and 4, and BUS-BATCH-IMG-008: the rows `throughput`, `latency` and `generate`, as measured."""
     assert f'f"{measure}' in inspect.getsource(ROWS[row])
-    ((median, asked),) = re.findall(rf"^\| {measure}[^|]*\| ([\d.]+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE)
+    row_of_table = rf"^\| {measure}[^|]*\| ([\d.]+)[^|]*\|[^|]*\| ([^|]*) \|$"
+    ((median, asked),) = re.findall(row_of_table, page("explanation/speed.md"), re.MULTILINE)
     assert asked == target
     sign, limit = target.split()[:2]
     kind: Literal["at most", "at least"] = "at most" if sign == "≤" else "at least"

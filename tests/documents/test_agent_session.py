@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent_loop import readme_loop
+from support.agent_loop import agents_loop
 from support.projects import Project
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -41,8 +41,8 @@ def test_a_round_costs_the_same_when_a_hundred_items_fail(project: Project) -> N
     assert len(ended.out + ended.err) <= MOST_CHARACTERS
 
 
-def test_the_readmes_loop_prints_only_what_a_round_reports() -> None:
-    loop = readme_loop({})
+def test_the_loop_prints_only_what_a_round_reports() -> None:
+    loop = agents_loop({})
     calls = re.findall(r"burst (?:run|status|doctor)\b.*", loop)
     assert len(calls) == 4
     printing = [call for call in calls if not re.search(r"\| grep|>/dev/null", call)]

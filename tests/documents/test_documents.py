@@ -20,7 +20,6 @@ from orchestrator.batches.notify import Message
 from orchestrator.demo import DemoReport
 from orchestrator.documents.json_schema import json_schema
 from orchestrator.documents.lists import FIRST, shortened
-from orchestrator.documents.reference import reference
 from orchestrator.documents.registry import SCHEMAS
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.batch import BatchRecord, EndRecord, Notify
@@ -227,13 +226,3 @@ def test_a_json_schema_says_what_fields_there_are_and_what_they_mean(name: str) 
 def test_a_field_that_is_inherited_keeps_its_text() -> None:
     inherited = json_schema("burst.batch/2")["properties"]["prompts"]
     assert inherited["description"] == "Its prompt texts: the first ten."
-
-
-def test_the_reference_is_made_from_the_types() -> None:
-    said = (ROOT / "docs/reference/json.md").read_text()
-    assert said == reference(), "python -m orchestrator.documents > docs/reference/json.md"
-
-
-def test_readme_names_every_schema() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in SCHEMAS if name != "batch event" and f"`{name}`" not in readme] == []

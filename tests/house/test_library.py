@@ -1,4 +1,4 @@
-"""What README promises of Python is there, and whatever is public stands in README."""
+"""What docs/library.md promises of Python is there, and whatever is public stands in it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from pathlib import Path
 
 import pytest
+from support.pages import page
 
 import burst
 import orchestrator
 from orchestrator.cycle.request import Request
 from orchestrator.errors import UsageError
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-SECTION = README.split("### As a library")[1].split("\n## ")[0]
+PAGE = page("library.md")
 COMMANDS_ALONE = {"serve", "worker", "demo"}
 
 
 def rows() -> dict[str, list[str]]:
     """Command -> the names of its functions."""
-    found = re.findall(r"^\| `burst (\w+)` \| (.*) \|$", SECTION, flags=re.MULTILINE)
+    found = re.findall(r"^\| `burst (\w+)` \| (.*) \|$", PAGE, flags=re.MULTILINE)
     return {command: re.findall(r"`orchestrator\.(\w+)`", cell) for command, cell in found}
 
 
@@ -29,9 +29,9 @@ def test_every_command_has_its_functions_in_the_table() -> None:
     assert all(rows().values())
 
 
-def test_the_library_section_and_the_public_names_are_the_same() -> None:
-    code = re.findall(r"^from orchestrator import (.*)$", SECTION, flags=re.MULTILINE)
-    named = set(re.findall(r"`orchestrator\.(\w+)", SECTION)) | {name for line in code for name in line.split(", ")}
+def test_the_page_and_the_public_names_are_the_same() -> None:
+    code = re.findall(r"^from orchestrator import (.*)$", PAGE, flags=re.MULTILINE)
+    named = set(re.findall(r"`orchestrator\.(\w+)", PAGE)) | {name for line in code for name in line.split(", ")}
     modules = {path.stem for path in Path(orchestrator.__path__[0]).iterdir()}
     assert named - modules == set(orchestrator.__all__)
 

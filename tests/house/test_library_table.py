@@ -1,4 +1,4 @@
-"""The README's table of a batch processor's methods and our names for them: each can be imported, and does it."""
+"""docs/library.md's table of a batch processor's methods and our names for them: each can be imported, and does it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.pages import page
 from support.waiting import wait_until
 
 import orchestrator.batches.layouts
@@ -23,11 +24,12 @@ import templates
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 NAMES = sorted(
     {
         name
-        for row in re.findall(r"^\| `(?:BatchProcessor|ComfyUIClient|OutputManager)\b.*\|(.*)\|$", README, re.MULTILINE)
+        for row in re.findall(
+            r"^\| `(?:BatchProcessor|ComfyUIClient|OutputManager)\b.*\|(.*)\|$", page("library.md"), re.MULTILINE
+        )
         for name in re.findall(r"`((?:orchestrator|state|templates)\.[\w.]+)`", row)
     }
 )

@@ -1,4 +1,4 @@
-"""Work through a batch like an agent: the loop that the README shows, `timeout S burst run -n N --json` in rounds."""
+"""Work through a batch like an agent: the loop of docs/agents.md, `timeout S burst run -n N --json` in rounds."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from support.pages import page
 from support.projects import Project
 
-README = Path(__file__).parents[2] / "README.md"
 
-
-def readme_loop(changes: Mapping[str, str]) -> str:
-    """The README's loop, with each of these parts, which must be in it, replaced by another."""
-    (loop,) = re.findall(r"^```sh\n(for round in .*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+def agents_loop(changes: Mapping[str, str]) -> str:
+    """The loop of docs/agents.md, with each of these parts, which must be in it, replaced by another."""
+    (loop,) = re.findall(r"^```sh\n(for round in .*?)^```$", page("agents.md"), flags=re.MULTILINE | re.DOTALL)
     for part, other in changes.items():
         assert part in loop, (part, loop)
         loop = loop.replace(part, other)
@@ -36,7 +34,7 @@ class Round:
 
 def agent_loop(project: Project, *, seconds: float, size: int, limit_seconds: float) -> list[Round]:
     """Run the shell loop to its end. Errors: JSONDecodeError for a line on stdout that is not JSON."""
-    loop = readme_loop(
+    loop = agents_loop(
         {
             "timeout 50": f"timeout {seconds}",
             "-n 15 --json;": f'-n {size} --json --poll-interval 0.5 2>>"$LOG";',

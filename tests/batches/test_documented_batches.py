@@ -1,4 +1,4 @@
-"""What the README says of profiles, of batch_info.json and of being told is what there is."""
+"""What the documents say of profiles, of batch_info.json and of notifications is what there is."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from pathlib import Path
 import pytest
 from support.batch_scene import Scene
 from support.comfyui_loopback import Loopback
+from support.pages import DOCS, blocks, page
 
 from orchestrator.batches.profiles import load_model_notes, load_profiles
 from state.batch import Notify
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
-
-def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-    return str(found)
+def block(name: str, language: str) -> str:
+    (found,) = blocks(DOCS / name, language)
+    return found.text
 
 
 def test_the_profiles_are_read(tmp_path: Path) -> None:
-    (tmp_path / "profiles.yaml").write_text(block("yaml"))
+    (tmp_path / "profiles.yaml").write_text(block("batches.md", "yaml"))
     profiles = load_profiles(tmp_path)
     assert (profiles["mine"].batch_size, profiles["mine"].cfg) == ("auto", 6.5)
     assert load_model_notes(tmp_path)[0].needed_bytes(4) == 14 * 2**30
-    named = re.search(r"\*\*Profiles\.\*\* `--profile (\w+)`, (.*?) says", README)
+    named = re.search(r"^`--profile (\w+)`, (.*?) says", page("batches.md"), re.MULTILINE)
     assert named is not None
     assert {named[1], *re.findall(r"`(\w+)`", named[2])} == profiles.keys() - {"mine"}
 
@@ -37,7 +36,7 @@ def test_batch_info_has_every_field_that_is_named(tmp_path: Path) -> None:
     scene.run_once()
     told = json.loads((tmp_path / "output" / "batch_b1" / "batch_info.json").read_text())
     scene.store.close()
-    paragraph = next(line for line in README.splitlines() if line.startswith("**batch_info.json.**"))
+    paragraph = page("batches.md").partition("## batch_info.json\n")[2].strip().splitlines()[0]
     fields = re.findall(r"`(\w+)`", paragraph.partition(" tells of itself: ")[2].partition(". ")[0])
     assert len(fields) >= 4
     assert told.keys() >= {*fields, "template", "prompts", "seeds", "parameters", "axes", "images"}
@@ -54,7 +53,7 @@ def test_what_a_receiver_gets_is_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
         scene.run_once()
         scene.store.close()
     (request,) = receiver.requests
-    head, _, body = block("http").partition("\n\n")
+    head, _, body = block("notifications.md", "http").partition("\n\n")
     first, *headers = head.splitlines()
     assert first.split()[:2] == [request.method, request.path]
     shown = dict(line.split(": ", 1) for line in headers)

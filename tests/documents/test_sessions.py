@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there, and their output held against what it shows."""
+"""Sessions and scripts that the documents show, run as they stand there: what is printed is what is shown."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.agent_loop import readme_loop
+from support.agent_loop import agents_loop
 from support.launch import __file__ as LAUNCHER
+from support.pages import DOCS, ROOT, blocks
 
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 DEADLINE_SECONDS = 60
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def only_block(name: str, language: str) -> str:
+    (found,) = blocks(DOCS / name, language)
+    return found.text
 
 
 def shape(line: str) -> str:
@@ -43,7 +43,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def project(tmp_path: Path, sandbox: Sandbox) -> tuple[Path, dict[str, str]]:
-    """The README's project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
+    """A project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
     for name in ("EP01/prompt_1", "EP01/prompt_2", "EP01/prompt_10", "EP02/prompt_1", "EP02/prompt_2", "EP02/prompt_3"):
         path = tmp_path / "prompts" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def run(command: str, cwd: Path, environment: dict[str, str]) -> str:
 
 def test_the_console_session_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
-    session, _ = blocks("console")
+    session = only_block("first-job.md", "console")
     steps = re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
     assert len(steps) == 3
     for step in steps:
@@ -84,7 +84,7 @@ def test_the_console_session_goes_as_shown(project: tuple[Path, dict[str, str]])
 
 def test_several_servers_report_as_shown(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
-    _, session = blocks("console")
+    session = only_block("servers.md", "console")
     command, *shown = session.removeprefix("$ ").splitlines()
     run("burst init prompts --template workflow_api.json", directory, environment)
     with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as other:
@@ -98,17 +98,17 @@ def test_several_servers_report_as_shown(project: tuple[Path, dict[str, str]]) -
 def test_the_agents_loop_and_the_script_work(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
     run("burst init prompts --template smoke", directory, environment)
-    script, _ = blocks("python")
+    script = only_block("agents.md", "python")
     (directory / "script.py").write_text(script)
     assert run(f"{sys.executable} script.py", directory, environment).split() == ["6", "0", "None"]
     run("burst reset --yes", directory, environment)
-    run(readme_loop({}), directory, environment)
+    run(agents_loop({}), directory, environment)
     run("burst status --check", directory, environment)
 
 
 @dataclass
 class LoopScene:
-    """The README's loop in its project, with a `sleep` that only notes how long it was to wait."""
+    """The loop of docs/agents.md in the project, with a `sleep` that only notes how long it was to wait."""
 
     directory: Path
     environment: dict[str, str]
@@ -130,7 +130,7 @@ class LoopScene:
 
     def loop(self, changes: Mapping[str, str], *, at_most: int = 4) -> tuple[int, list[str]]:
         """How many runs it made, and its pauses in seconds."""
-        run(readme_loop({"seq 100": f"seq {at_most}", **changes}), self.directory, self.environment)
+        run(agents_loop({"seq 100": f"seq {at_most}", **changes}), self.directory, self.environment)
         return len(self.noted("runs")), self.noted("pauses")
 
     def noted(self, name: str) -> list[str]:
@@ -176,32 +176,7 @@ def test_the_agents_loop_ends_with_what_a_person_must_change(scene: LoopScene) -
 
 def test_the_library_example_works(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
-    _, script = blocks("python")
+    script = only_block("library.md", "python")
     (directory / "script.py").write_text(script)
     assert run(f"{sys.executable} script.py", directory, environment) == f"100 % in {directory / 'renders'}\n"
     assert len(list((directory / "renders").rglob("*.png"))) == 8
-
-
-def test_the_demo_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
-    """Every line that the README shows is printed, and the last one to the letter."""
-    directory, environment = project
-    (shown,) = blocks("demo")
-    printed = run("burst demo --directory here", directory, environment)
-    shapes = {shape(line) for line in printed.splitlines()}
-    assert [line for line in shown.splitlines() if line.strip() != "..." and shape(line) not in shapes] == []
-    assert printed.splitlines()[-1] == shown.splitlines()[-1] == "rendered 12, lost 0, rendered twice 0"
-
-
-def test_every_command_and_run_option_is_in_the_readme() -> None:
-    import click
-
-    from burst import cli
-
-    context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
-        assert command is not None
-        assert f"`burst {name}" in README
-        if name == "run":
-            options = {max(option.opts, key=len) for option in command.params if not getattr(option, "hidden", False)}
-            assert [option for option in options if option not in README] == []
