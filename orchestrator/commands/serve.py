@@ -32,6 +32,18 @@ if TYPE_CHECKING:
     "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that browsers may use for it. Repeatable."
 )
 @click.option("--token-env", metavar="VARIABLE", help="Environment variable with the token that clients must send.")
+@click.option(
+    "--api-keys",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="File of API keys: NAME KEY a line; mode 600.",
+)
+@click.option(
+    "--allow-notify", metavar="ORIGIN", multiple=True, help="Origin of webhooks that API calls may name. Repeatable."
+)
+@click.option(
+    "--notify-secret", metavar="VARIABLE", help="Environment variable with the key that signs these webhook calls."
+)
 @json_option
 def serve(
     states: tuple[Path, ...],
@@ -39,6 +51,9 @@ def serve(
     port: int,
     allowed: tuple[str, ...],
     token_env: str | None,
+    api_keys: Path | None,
+    allow_notify: tuple[str, ...],
+    notify_secret: str | None,
     as_json: bool,
     **tools: Any,
 ) -> None:
@@ -51,6 +66,7 @@ def serve(
     from orchestrator.settings import DEFAULT_STATE
     from orchestrator.web.server import Serving
     from orchestrator.web.server import serve as listen
+    from orchestrator.web.webhooks import Webhooks
 
     token = None
     if token_env is not None and not (token := os.environ.get(token_env)):
@@ -65,4 +81,8 @@ def serve(
         sys.stdout.flush()
 
     said = overrides(**tools)
-    listen(Serving(states or (Path(DEFAULT_STATE),), host, port, allowed, token, said), announce=announce)
+    if notify_secret is not None and not allow_notify:
+        raise UsageError("--notify-secret: give --allow-notify too, the webhooks that may be called")
+    webhooks = Webhooks.of(allow_notify, secret_env=notify_secret)
+    serving = Serving(states or (Path(DEFAULT_STATE),), host, port, allowed, token, api_keys, webhooks, said)
+    listen(serving, announce=announce)

@@ -26,6 +26,7 @@ from orchestrator.web import (
     upload_routes,
     zip_routes,
 )
+from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.body_limit import BodyLimit
 from orchestrator.web.event_stream import EventStream
 from orchestrator.web.feed import Feed
@@ -36,6 +37,7 @@ from orchestrator.web.queue_view import queue_of
 from orchestrator.web.security import HEADERS, LOOPBACK, Guard
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.webhooks import Webhooks
 
 _ROUTERS = (
     batch_routes.router,
@@ -62,8 +64,13 @@ def create_app(
     hosts: Collection[str] = LOOPBACK,
     any_address: bool = False,
     token: str | None = None,
+    keys: ApiKeys | None = None,
+    webhooks: Webhooks | None = None,
 ) -> FastAPI:
-    """`hosts`, `any_address`, `token`: as of `Guard`. Starts and ends the workers."""
+    """`hosts`, `any_address`, `token`, `keys`: as of `Guard`. `webhooks`: which a call may name.
+
+    Starts and ends the workers.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +90,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
+    app.state.webhooks = webhooks or Webhooks()
     app.state.servers = state_routes.ServerQueues()
     app.state.library, app.state.downloads = Library(watched), chosen_routes.Downloads()
     app.state.feed = Feed(app.state.library)
@@ -94,7 +102,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
     app.add_middleware(SpeaksOfFields)
     app.add_middleware(BodyLimit, but_for=upload_routes.PATHS)
-    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
+    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token, keys=keys)
     return app
 
 

@@ -10,7 +10,6 @@ from fastapi.responses import StreamingResponse
 from orchestrator.cancellation import cancel
 from orchestrator.web.batch_schemas import (
     BatchPart,
-    BatchRequest,
     Cancelled,
     CompletedBatch,
     LargeBatchProgress,
@@ -29,6 +28,7 @@ from orchestrator.web.running import preview_of
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.watched_batch import WatchedBatch
+from orchestrator.web.webhooks import Webhooks
 from orchestrator.web.whole_batch import part_of, whole_as_json
 from state.batch import BatchRecord
 from state.item import Status
@@ -47,6 +47,13 @@ def supervisor_of(request: Request) -> Supervisor:
     """What runs the bursts."""
     found = request.app.state.supervisor
     assert isinstance(found, Supervisor)
+    return found
+
+
+def webhooks_of(request: Request) -> Webhooks:
+    """Which ones a call may name."""
+    found = request.app.state.webhooks
+    assert isinstance(found, Webhooks)
     return found
 
 
@@ -79,19 +86,24 @@ Key = Annotated[
 ]
 WatchedStatesOf = Annotated[WatchedStates, Depends(watched_states_of)]
 SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
+WebhooksOf = Annotated[Webhooks, Depends(webhooks_of)]
 Found = Annotated[tuple[WatchedState, WatchedBatch], Depends(found_batch)]
 
 
 @router.post("/batches", operation_id="startBatchGeneration", responses=errors(400, 403, 404, 422, 503))
-def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
+def start_batch(
+    body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, webhooks: WebhooksOf, key: Key = None
+) -> Started:
     """Queue one prompt several times with different seeds; each call another batch, unless its key was sent before."""
-    return _start(body.batchRequest, state_numbered(watched, body.state), watched, supervisor, key)
+    return _start(body, watched, supervisor, webhooks, key)
 
 
 @router.post("/create", operation_id="createBatch", responses=errors(400, 403, 404, 422, 503))
-def create_batch(body: CreateBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
+def create_batch(
+    body: CreateBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, webhooks: WebhooksOf, key: Key = None
+) -> Started:
     """As `startBatchGeneration`, with all that the page's form takes: lists, tables, images, LoRAs, axes."""
-    return _start(body.batchRequest, state_numbered(watched, body.state), watched, supervisor, key)
+    return _start(body, watched, supervisor, webhooks, key)
 
 
 @router.post("/forecast", operation_id="forecastBatch", responses=errors(400, 403, 404))
@@ -171,11 +183,17 @@ def options(
 
 
 def _start(
-    request: BatchRequest, state: WatchedState, watched: WatchedStates, supervisor: Supervisor, key: str | None
+    body: StartBatch | CreateBatch,
+    watched: WatchedStates,
+    supervisor: Supervisor,
+    webhooks: Webhooks,
+    key: str | None,
 ) -> Started:
+    state, notify = state_numbered(watched, body.state), webhooks.checked(body.notify)
     watched.refuse_key_elsewhere(key, state)
-    idempotency = idempotency_of(key, request)
-    return started(state, start(state, request, idempotency=idempotency).record, supervisor)
+    idempotency = idempotency_of(key, body.batchRequest, notify=notify)
+    made = start(state, body.batchRequest, idempotency=idempotency, notify=notify, secret_env=webhooks.secret_env)
+    return started(state, made.record, supervisor)
 
 
 def started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -> Started:

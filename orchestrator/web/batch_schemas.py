@@ -12,6 +12,8 @@ from orchestrator.outputs.containers import Kind
 
 SEED = Field(ge=0, le=2**64 - 1)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Webhooks = Annotated[list[Annotated[str, StringConstraints(min_length=1, max_length=2000)]], Field(max_length=5)]
+"""Addresses of webhooks."""
 
 
 class Asking(BaseModel):
@@ -54,6 +56,8 @@ class StartBatch(Asking):
 
     batchRequest: BatchRequest
     state: Annotated[int, Field(ge=0)] = 0
+    notify: Webhooks = Field(default=[])
+    """Called when the batch ends; of an origin that `burst serve --allow-notify` names."""
 
 
 class Started(BaseModel):
@@ -230,6 +234,10 @@ class Cancelled(BaseModel):
 class Problem(BaseModel):
     """What was wrong, and with which field of the request."""
 
+    kind: str
+    """For programs: the class of the error in `orchestrator.errors`, as `burst … --json` names it, such as
+    `UsageError`, `ServerDown` or `RequestConflict`; of what the API itself refuses `BadRequest`, `NoKey`, `Forbidden`,
+    `NotFound`, `NotAllowedHere`, `Conflict`, `TooLarge`, `Unavailable` or `Broken`."""
     message: str
     field: str | None = None
 

@@ -35,8 +35,17 @@ PATIENCE_SECONDS = 2.0
 """Of somebody who looks at a page: a server that is away is not waited for as a burst waits."""
 
 
-def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotency | None = None) -> Generated:
+def start(
+    state: WatchedState,
+    request: BatchRequest,
+    *,
+    idempotency: Idempotency | None = None,
+    notify: Sequence[str] = (),
+    secret_env: str | None = None,
+) -> Generated:
     """Add the batch that the form asks for, or find the one that was added under the caller's key.
+
+    `notify`: webhooks that are known to be allowed, signed with the key in `secret_env`.
 
     Errors: Refused; RequestConflict for a key of another request; ConfigurationError for what the template or its
     server does not take; TransientError, ServerDown.
@@ -44,7 +53,9 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
     _check(request)
     try:
         asked = composed(state, request)
-        return queue(asked, state, with_template(state, request.baseParameters.template), idempotency)
+        asked = replace(asked, spec=replace(asked.spec, notify=tuple(notify)))
+        template = with_template(state, request.baseParameters.template)
+        return queue(asked, state, template, idempotency, secret_env=secret_env if notify else None)
     except UsageError as error:
         raise in_page_words(error, request) from error
 
@@ -94,11 +105,12 @@ def is_repeatable(record: BatchRecord) -> bool:
     return len(record.prompts) == 1 and not record.axes
 
 
-def idempotency_of(key: str | None, body: Asking | dict[str, str]) -> Idempotency | None:
+def idempotency_of(key: str | None, body: Asking | dict[str, str], *, notify: Sequence[str] = ()) -> Idempotency | None:
     """The caller's key, with a digest of what it was sent with."""
     if key is None:
         return None
     said = body.model_dump(mode="json") if isinstance(body, Asking) else body
+    said = {**said, "notify": list(notify)} if notify else said
     text = json.dumps(said, sort_keys=True, ensure_ascii=True)
     return Idempotency(key=key, body=hashlib.sha256(text.encode()).hexdigest())
 
@@ -145,9 +157,19 @@ def queue(
     idempotency: Idempotency | None,
     *,
     recipe: str | None = None,
+    secret_env: str | None = None,
 ) -> Generated:
     """Each press, and each call without a key, makes a batch of its own. Errors: as `start`."""
-    made = _generate(asked, state, overrides, recipe, queue_only=True, always_new=True, idempotency=idempotency)
+    made = _generate(
+        asked,
+        state,
+        overrides,
+        recipe,
+        queue_only=True,
+        always_new=True,
+        idempotency=idempotency,
+        secret_env=secret_env,
+    )
     assert isinstance(made, Generated)
     return made
 

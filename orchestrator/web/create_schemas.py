@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from orchestrator.web.batch_schemas import Asking, BatchRequest, Word
+from orchestrator.web.batch_schemas import Asking, BatchRequest, Webhooks, Word
 
 UPLOAD = r"^[0-9a-f]{64}\.(png|jpg|webp|gif)$"
 """What an uploaded image goes by: the SHA-256 of its bytes, and its kind."""
@@ -53,10 +53,11 @@ class CreateRequest(BatchRequest):
 
 
 class CreateBatch(Asking):
-    """`state`: as in `StartBatch`."""
+    """`state`, `notify`: as in `StartBatch`."""
 
     batchRequest: CreateRequest
     state: Annotated[int, Field(ge=0)] = 0
+    notify: Webhooks = Field(default=[])
 
 
 class Uploaded(BaseModel):

@@ -12,6 +12,7 @@ from orchestrator.web.create_schemas import CreateRequest
 from orchestrator.wording import process_words, speaks
 
 _FIELDS = {"count": "batchCount", "seed": "baseSeed", "seed_mode": "seedMode"}
+_FIELDS |= {"notify": "notify"}
 _FIELDS |= {"csv": "table", "xlsx": "table", "lora": "loras", "sweeps": "axes"}
 _FIELDS |= {name: name for schema in (BatchRequest, CreateRequest, BaseParameters) for name in schema.model_fields}
 _ELSEWHERE = {

@@ -1,8 +1,8 @@
-"""Who may call: this machine's own browser pages, and whoever has the token.
+"""Who may call: this machine's own browser pages, and whoever has the token or an API key.
 
 A page of any site may send requests to an address on this machine. So a request must name a host that is ours (a
 foreign name may have been made to lead here), and one that changes something must come from a page of this very origin,
-or from a script that sends the token in a header, which no page of another site can make a browser do.
+or from a script that sends the token or a key in a header, which no page of another site can make a browser do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.error_pages import token_page
 from orchestrator.web.error_responses import answer_to
 
@@ -42,8 +43,18 @@ HEADERS = {
 class Guard:
     """Around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str], token: str | None, any_address: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        token: str | None,
+        keys: ApiKeys | None = None,
+        any_address: bool = False,
+    ) -> None:
         """`hosts`: names that this server is reached by, without ports. `token`: asked of every request, if any.
+
+        `keys`: of scripts, each as good as the token.
 
         `any_address`: also by an IP address, whichever it is: nobody can make one lead elsewhere, as a name can, and
         behind a forwarded port this machine does not know its own.
@@ -51,7 +62,7 @@ class Guard:
         self._app = app
         self._hosts = {name.casefold() for name in hosts}
         self._any_address = any_address
-        self._token = token
+        self._token, self._keys = token, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,6 +82,8 @@ class Guard:
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
             await answer_to(scope, 403, refusal)(scope, receive, guarded)
+        elif self._is_unknown_key(headers):
+            await _refused_key(scope)(scope, receive, guarded)
         elif self._token is None or scope["path"] in _OF_THE_TOKEN_PAGE:
             await self._app(scope, receive, guarded)
         elif scope["method"] == "GET" and self._is_token((query := _query(scope)).pop("token", [""])[0]):
@@ -88,9 +101,9 @@ class Guard:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is None and site is None:
-            if self._has_key(headers):
+            if self._has_key(headers) or self._is_unknown_key(headers):
                 return None
-            key = "" if self._token is None else ", or the token as `Authorization: Bearer TOKEN`"
+            key = ", or an API key as `Authorization: Bearer KEY`"
             return f"a call that changes something must send its Origin, such as http://{host}{key}"
         if site not in (None, "same-origin", "none"):
             return "this call comes from a page of another site"
@@ -102,12 +115,17 @@ class Guard:
         return name in self._hosts or (self._any_address and _is_address(name))
 
     def _has_key(self, headers: Headers) -> bool:
-        kind, _, sent = headers.get("authorization", "").partition(" ")
-        return self._token is not None and kind.casefold() == "bearer" and self._is_token(sent.strip())
+        sent = _bearer(headers)
+        return sent is not None and (self._is_token(sent) or (self._keys is not None and self._keys.knows(sent)))
+
+    def _is_unknown_key(self, headers: Headers) -> bool:
+        """Of a script: what a proxy adds to the calls of a page is nobody's mistake."""
+        is_script = headers.get("origin") is None and headers.get("sec-fetch-site") is None
+        has_keys = self._keys is not None or self._token is not None
+        return is_script and has_keys and _bearer(headers) is not None and not self._has_key(headers)
 
     def _is_token(self, said: str) -> bool:
-        assert self._token is not None
-        return hmac.compare_digest(said.encode(), self._token.encode())
+        return self._token is not None and hmac.compare_digest(said.encode(), self._token.encode())
 
     def _kept_as_cookie(self, path: str, query: Mapping[str, Sequence[str]], headers: Headers) -> RedirectResponse:
         """The address that `burst serve` prints has the token in it; the browser keeps it as a cookie instead."""
@@ -135,6 +153,17 @@ def _token_wanted(scope: Scope) -> Response:
     refused = answer_to(scope, 401, "open the address that burst serve printed: it has the token", page=page)
     refused.headers["WWW-Authenticate"] = "Bearer"
     return refused
+
+
+def _refused_key(scope: Scope) -> Response:
+    refused = answer_to(scope, 401, "this API key is not known (any more)")
+    refused.headers["WWW-Authenticate"] = "Bearer"
+    return refused
+
+
+def _bearer(headers: Headers) -> str | None:
+    kind, _, sent = headers.get("authorization", "").partition(" ")
+    return sent.strip() if kind.casefold() == "bearer" else None
 
 
 def _cookie(headers: Headers) -> str:

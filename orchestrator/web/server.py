@@ -18,11 +18,13 @@ import uvicorn
 from orchestrator.errors import UsageError, located
 from orchestrator.places import real_root
 from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
+from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.app import create_app
 from orchestrator.web.event_stream import EventStream
 from orchestrator.web.security import LOOPBACK
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.webhooks import Webhooks
 from orchestrator.wording import named
 
 _END_SECONDS = 2
@@ -30,13 +32,18 @@ _END_SECONDS = 2
 
 @dataclass(frozen=True)
 class Serving:
-    """Where and what to serve. `token`: asked of every call; off loopback one is made up where none is given."""
+    """Where and what to serve.
+
+    `token`: asked of every call; off loopback one is made up where none is given. `api_keys`: a file of them.
+    """
 
     states: Sequence[Path]
     host: str = "127.0.0.1"
     port: int = 8189
     allowed_hosts: Sequence[str] = ()
     token: str | None = None
+    api_keys: Path | None = None
+    webhooks: Webhooks = field(default_factory=Webhooks)
     overrides: Overrides = field(default_factory=Overrides)
 
     @property
@@ -52,10 +59,12 @@ class Serving:
 def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     """Listen until SIGTERM, SIGINT or SIGHUP; `announce` is called with the address to open, once it answers.
 
-    Errors: UsageError where it cannot listen there; SettingsError for a server that is not one.
+    Errors: UsageError where it cannot listen there; SettingsError for a server that is not one, and a file of keys that
+    cannot be used.
     """
     if serving.overrides.servers:
         load_settings(serving.states[0], serving.overrides)
+    keys = ApiKeys(serving.api_keys) if serving.api_keys is not None else None
     listening = _listen(serving.host, serving.port)
     port = listening.getsockname()[1]
     token = serving.token or (None if serving.is_local else secrets.token_urlsafe(24))
@@ -63,7 +72,15 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     supervisor = Supervisor(
         watched, arguments=arguments_of(serving.overrides), environment=environment_of(serving.overrides)
     )
-    app = create_app(watched, supervisor, hosts=_hosts(serving), any_address=serving.is_open, token=token)
+    app = create_app(
+        watched,
+        supervisor,
+        hosts=_hosts(serving),
+        any_address=serving.is_open,
+        token=token,
+        keys=keys,
+        webhooks=serving.webhooks,
+    )
     config = uvicorn.Config(
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )

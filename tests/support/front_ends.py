@@ -12,10 +12,12 @@ from starlette.testclient import TestClient
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
+from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.app import create_app
 from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.webhooks import Webhooks
 from state.item import Item
 from state.open_store import open_store, parts_of
 from support.waiting import wait_until
@@ -79,6 +81,8 @@ def front(
     works: bool = True,
     server: str | None = None,
     token: str | None = None,
+    keys: ApiKeys | None = None,
+    webhooks: Webhooks | None = None,
     state: Path | None = None,
 ) -> Iterator[Front]:
     """A front end. With `works` bursts are run; without it, queued items stay queued. `state`: instead of JSON ones."""
@@ -88,7 +92,7 @@ def front(
     watched = WatchedStates(paths, said)
     kind = Supervisor if works else Idle
     supervisor = kind(watched, arguments=arguments_of(said), environment=environment_of(said))
-    app = create_app(watched, supervisor, token=token)
+    app = create_app(watched, supervisor, token=token, keys=keys, webhooks=webhooks)
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}, raise_server_exceptions=False) as http:
         yield Front(http, watched, supervisor, paths, output)
 

@@ -236,7 +236,7 @@ def test_a_body_that_is_none_is_refused(idle: Front, body: bytes) -> None:
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
     if body == b"{":
-        assert answer.json()["error"] == {"message": "the body is not JSON", "field": None}
+        assert answer.json()["error"] == {"kind": "BadRequest", "message": "the body is not JSON", "field": None}
 
 
 def test_no_comfyui_is_503_and_nothing_is_added(tmp_path: Path, sandbox: Sandbox) -> None:

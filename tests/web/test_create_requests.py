@@ -66,7 +66,7 @@ def test_the_page_takes_from_1_to_999(idle: Front, count: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1000, -1])
 def test_other_counts_are_refused_at_their_field(idle: Front, count: int) -> None:
-    error = {"message": "Number of images is a whole number from 1 to 999", "field": "batchCount"}
+    error = {"kind": "BadRequest", "message": "Number of images is a whole number from 1 to 999", "field": "batchCount"}
     assert create(idle, 400, batchCount=count) == error
     assert forecast(idle, 400, batchCount=count) == error
     assert not idle.states[0].exists()
@@ -78,6 +78,7 @@ def test_each_line_is_a_prompt(idle: Front) -> None:
     create(idle, **said, batchCount=2)
     assert [item.prompt_text for item in idle.items()][::2] == ["a fox", "a cat", "#1 fan", "{a|b} <lora:x:1>"]
     assert create(idle, 400, prompt="\n# only this", severalPrompts=True) == {
+        "kind": "BadRequest",
         "message": "Prompt cannot be empty",
         "field": "prompt",
     }
@@ -251,14 +252,18 @@ def test_the_notes_of_a_workbook_name_no_flag(idle: Front) -> None:
 def test_a_table_is_bounded(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.web.upload_routes.LARGEST_TABLE_BYTES", 1 << 20)
     error = bring(idle, b"prompt\n" + b"a fox\n" * (1 << 18), 413)
-    assert error == {"message": "This table is over 1 MiB; choose a smaller one", "field": "table"}
+    assert error == {"kind": "TooLarge", "message": "This table is over 1 MiB; choose a smaller one", "field": "table"}
     monkeypatch.setattr("orchestrator.web.brought_tables._LARGEST_UNPACKED_BYTES", 100)
     assert bring(idle, workbook([["prompt"], ["a fox"]]), 413)["field"] == "table"
 
 
 def test_a_table_that_is_gone_is_told(idle: Front) -> None:
     error = create(idle, 400, prompt="", table=f"{'a' * 64}.csv")
-    assert error == {"message": "This table is not here any more; choose it again", "field": "table"}
+    assert error == {
+        "kind": "BadRequest",
+        "message": "This table is not here any more; choose it again",
+        "field": "table",
+    }
     assert create(idle, 400, table=f"{'a' * 64}.csv")["field"] == "prompt"
     assert create(idle, 400, table="../x.csv")["field"] == "table"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from support.front_ends import ORIGIN, Front, front
 
+import orchestrator.errors
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app
 from orchestrator.web.states import WatchedStates
@@ -72,3 +74,50 @@ def test_the_three_calls_of_the_contract_are_there(shown: Front) -> None:
     mistaken = "#/components/schemas/ErrorAnswer"
     making = ("startBatchGeneration", "createBatch", "regenerateBatch", "makeVariations", "addStage")
     assert keyed == dict.fromkeys(making, mistaken), "an Idempotency-Key sent twice"
+
+
+def test_every_route_says_what_it_takes_and_answers() -> None:
+    """In models of ours: a script's client is made from this document."""
+    app = create_app(WatchedStates([]), Supervisor(WatchedStates([])))
+    document = app.openapi()
+    found = [call for calls in document["paths"].values() for call in calls.values()]
+    names = [call["operationId"] for call in found]
+    assert [name for name in names if not re.fullmatch("[a-z]+([A-Z][a-z]+)*", name)] == [], "made up by FastAPI"
+    assert len(set(names)) == len(names)
+    assert {
+        name: faults for name, call in zip(names, found, strict=True) if (faults := faults_of(call, document))
+    } == {}
+
+
+def faults_of(call: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    """What a reader of the document is not told about this call."""
+    schemas, answers = document["components"]["schemas"], call["responses"]
+    faults = [] if call.get("summary") and call.get("description") else ["no text"]
+    for kind, content in answers["200"].get("content", {"nothing": {}}).items():
+        if kind == "nothing" or (kind == "application/json" and not names_of(content["schema"]) & schemas.keys()):
+            faults.append(f"200 is {content}")
+    if "requestBody" in call:
+        (kind, body), *_ = call["requestBody"]["content"].items()
+        if kind == "application/json" and not names_of(body["schema"]) & schemas.keys():
+            faults.append(f"takes {body}")
+    for status in ("401", "403", "500", *(status for status in answers if status >= "400")):
+        if names_of(answers[status]["content"]["application/json"]["schema"]) != {"ErrorAnswer"}:
+            faults.append(f"{status} is {answers[status]}")
+    return faults
+
+
+def names_of(schema: dict[str, Any]) -> set[str]:
+    """The models that it refers to itself."""
+    parts = [schema, schema.get("items", {}), *schema.get("anyOf", [])]
+    return {part["$ref"].rpartition("/")[2] for part in parts if "$ref" in part}
+
+
+def test_a_program_is_told_the_kind_of_an_error(shown: Front) -> None:
+    kinds = {"kind", "message", "field"}
+    missing = shown.http.get("/api/batches/nope").json()["error"]
+    assert (missing.keys(), missing["kind"]) == (kinds, "NotFound")
+    mistaken = shown.ask(batchCount="two").json()["error"]
+    assert (mistaken["kind"], mistaken["field"]) == ("BadRequest", "batchCount")
+    unknown = shown.ask(model="nobodys.safetensors").json()["error"]
+    assert unknown["kind"] not in ("BadRequest", "Broken")
+    assert issubclass(getattr(orchestrator.errors, unknown["kind"]), orchestrator.errors.BurstError)

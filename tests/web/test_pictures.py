@@ -143,7 +143,7 @@ def test_the_pictures_of_one_prompt_have_ids_of_their_own(gallery: Gallery, albu
 def test_what_is_not_there(gallery: Gallery, address: str) -> None:
     answer = gallery.http.get(address)
     assert answer.status_code == 404
-    assert answer.json()["error"] == {"message": "Image not found", "field": "image"}
+    assert answer.json()["error"] == {"kind": "NotFound", "message": "Image not found", "field": "image"}
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "a/../../secret.png", "..", "batches/b1", "a\\b.png"])

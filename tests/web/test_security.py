@@ -184,8 +184,10 @@ def test_a_script_needs_the_token_and_no_browsers_origin(guarded: Front) -> None
     del guarded.http.headers["Origin"]
     key = {"Authorization": "Bearer open-sesame"}
     assert guarded.http.post("/api/batches", json=BODY, headers=key).status_code == 200
-    for wrong in ({"Authorization": "Bearer open"}, {"Cookie": "burst-token-8189=open-sesame"}, {}):
+    for wrong in ({"Cookie": "burst-token-8189=open-sesame"}, {}):
         assert guarded.http.post("/api/batches", json=BODY, headers=wrong).status_code == 403, wrong
+    wrong = {"Authorization": "Bearer open"}
+    assert guarded.http.post("/api/batches", json=BODY, headers=wrong).status_code == 401
     for origin in ("https://evil.example", "null", ""):
         assert guarded.http.post("/api/batches", json=BODY, headers={**key, "Origin": origin}).status_code == 403
     assert "Authorization: Bearer" in guarded.http.post("/api/batches", json=BODY).json()["error"]["message"]
@@ -279,7 +281,7 @@ def test_what_is_mistyped_is_only_text_on_that_page(local: Front) -> None:
 def test_a_script_gets_json(local: Front, method: str, path: str, accept: str) -> None:
     answer = local.http.request(method, path, headers={"Accept": accept})
     assert answer.status_code == 404
-    assert answer.json() == {"error": {"message": "Not Found", "field": None}}
+    assert answer.json() == {"error": {"kind": "NotFound", "message": "Not Found", "field": None}}
 
 
 def test_a_foreign_name_and_a_mistake_of_ours_are_pages_too(local: Front, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_what_is_no_whole_image_is_refused_and_not_kept(idle: Front, monkeypatch
         (picture()[:-30], "is cut short or damaged"),
     ):
         error = bring(idle, data, 400)
-        assert error == {"message": f"This file {said}; choose another one", "field": "image"}
+        assert error == {"kind": "BadRequest", "message": f"This file {said}; choose another one", "field": "image"}
     monkeypatch.setattr("orchestrator.web.upload_routes.LARGEST_BYTES", 64)
     assert bring(idle, picture(), 413)["field"] == "image"
     assert not file_of(idle, "x").parent.exists()
@@ -120,7 +120,11 @@ def test_only_an_uploaded_image_of_this_state_is_taken(tmp_path: Path, sandbox: 
     with front(tmp_path, sandbox, template="img2img", works=False, states=2) as found:
         name = bring(found, picture(), state=1)
         error = create(found, 400, image=name)
-        assert error == {"message": "This image is not here any more; choose it again", "field": "image"}
+        assert error == {
+            "kind": "BadRequest",
+            "message": "This image is not here any more; choose it again",
+            "field": "image",
+        }
         for wrong in ("/etc/passwd", "../x.png", "a" * 64, f"{'a' * 64}.png/../../x.png", f"{'a' * 64}.json"):
             assert create(found, 400, image=wrong)["field"] == "image"
         assert not any(state.exists() for state in found.states)
