@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -53,12 +54,12 @@ def drop(page: Any, *files: tuple[str, str, bytes], on: str = "#batch-form") -> 
     page.locator(on).evaluate(
         """(place, files) => {
           const dataTransfer = new DataTransfer();
-          for (const [name, type, bytes] of files) {
-            dataTransfer.items.add(new File([new Uint8Array(bytes)], name, { type }));
+          for (const [name, type, base64] of files) {
+            dataTransfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type }));
           }
           place.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
         }""",
-        [(name, kind, list(data)) for name, kind, data in files],
+        [(name, kind, base64.b64encode(data).decode()) for name, kind, data in files],
     )
 
 
