@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from starlette.staticfiles import StaticFiles
 
 from orchestrator.web import (
     batch_routes,
@@ -36,6 +35,7 @@ from orchestrator.web.library import Library
 from orchestrator.web.queue_view import queue_of
 from orchestrator.web.security import HEADERS, LOOPBACK, Guard
 from orchestrator.web.states import WatchedStates
+from orchestrator.web.static_files import PLACE, VersionedFiles
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.webhooks import Webhooks
 
@@ -99,7 +99,8 @@ def create_app(
     app.add_exception_handler(Exception, _broken)
     for router in _ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
+    app.state.static = VersionedFiles()
+    app.mount(PLACE, app.state.static, name="static")
     app.add_middleware(SpeaksOfFields)
     app.add_middleware(BodyLimit, but_for=upload_routes.PATHS)
     app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token, keys=keys)

@@ -10,8 +10,11 @@ from starlette.responses import HTMLResponse
 from starlette.templating import Jinja2Templates
 from starlette.types import Scope
 
+from orchestrator.web.static_files import PLACE
+
 PAGES = Jinja2Templates(directory=Path(__file__).parent / "pages")
 """The HTML of every page."""
+PAGES.env.globals["static"] = PLACE  # of pages that say what is wrong, which nobody looks at twice
 _FOR_SCRIPTS = ("/api/", "/openapi.json")
 _TITLES = {403: "This address is not open to you", 404: "Page not found", 500: "Something went wrong"}
 

@@ -8,21 +8,21 @@ from pathlib import Path
 from posixpath import dirname, normpath
 
 _HERE = Path(__file__).parent
-_SCRIPT = re.compile(r'<script type="module" src="(/static/[^"]+)">')
+_SCRIPT = re.compile(r'<script type="module" src="{{ static }}/([^"]+)">')
 _IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
 
 
 @cache
 def modules_of(page: str) -> tuple[str, ...]:
-    """The addresses of all modules that this page of `pages/` and its frame import, and of what those import."""
+    """The paths below `static/` of all modules that this page of `pages/` and its frame import, directly or not."""
     found: dict[str, None] = {}
-    left = [address for name in ("base.html", page) for address in _SCRIPT.findall(_text(f"pages/{name}"))]
+    left = [path for name in ("base.html", page) for path in _SCRIPT.findall(_text(f"pages/{name}"))]
     while left:
-        address = left.pop(0)
-        if address not in found:
-            found[address] = None
-            imports = _IMPORT.findall(_text(address.removeprefix("/")))
-            left += [normpath(f"{dirname(address)}/{one}") for one in imports]
+        path = left.pop(0)
+        if path not in found:
+            found[path] = None
+            imports = _IMPORT.findall(_text(f"static/{path}"))
+            left += [normpath(f"{dirname(path)}/{one}".lstrip("/")) for one in imports]
     return tuple(found)
 
 

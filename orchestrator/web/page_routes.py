@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from orchestrator.web.error_pages import PAGES
 from orchestrator.web.page_modules import modules_of
-
-STATIC = Path(__file__).parent / "static"
-"""Served below `/static`."""
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -42,5 +37,10 @@ def states_page(request: Request) -> HTMLResponse:
 
 def _page(request: Request, name: str) -> HTMLResponse:
     states = [(state.number, str(state.path)) for state in request.app.state.watched.states]
-    about = {"here": request.url.path, "states": states, "modules": modules_of(name)}
+    about = {
+        "here": request.url.path,
+        "states": states,
+        "modules": modules_of(name),
+        "static": request.app.state.static.address(),
+    }
     return PAGES.TemplateResponse(request, name, about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from support.front_ends import ORIGIN, Front, front
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app
 from orchestrator.web.states import WatchedStates
+from orchestrator.web.static_files import VersionedFiles
 from orchestrator.web.supervisor import Supervisor
 
 
@@ -137,6 +139,38 @@ def test_files_of_the_pages_are_kept_and_asked_for_again(local: Front) -> None:
     assert first.headers["cache-control"] == "no-cache"
     again = local.http.get("/static/style.css", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["/", "/gallery", "/grid", "/states"])
+def test_files_that_a_page_names_are_kept_until_they_change(local: Front, path: str) -> None:
+    named = set(re.findall(r'"(/static/[^"]+)"', local.http.get(path).text))
+    assert len(named) > 10
+    assert len({one.split("/")[2] for one in named}) == 1
+    for one in named:
+        answer = local.http.get(one)
+        assert answer.status_code == 200, one
+        assert answer.headers["cache-control"] == "private, max-age=31536000, immutable", one
+
+
+def test_files_of_another_version_are_asked_for_again(local: Front) -> None:
+    """As by a page that was loaded before an upgrade: what it gets is today's."""
+    assert local.http.get("/static/v-0123456789abcdef/style.css").headers["cache-control"] == "no-cache"
+    named = next(iter(re.findall(r'"(/static/v-[^/]+)/style.css"', local.http.get("/").text)))
+    missing = local.http.get(f"{named}/nope.js")
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-cache")
+
+
+def test_a_changed_file_changes_the_address_of_all(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    for name in ("a.css", "room/b.js"):
+        (tmp_path / name).write_text("before")
+    files = VersionedFiles(tmp_path)
+    first = files.address()
+    assert files.address() == VersionedFiles(tmp_path).address() == first
+    (tmp_path / "room/b.js").write_text("after it")
+    second = files.address()
+    (tmp_path / "room/c.js").write_text("new")
+    assert len({first, second, files.address()}) == 3
 
 
 def test_a_refusal_tells_it_too(local: Front, guarded: Front) -> None:
@@ -364,7 +398,11 @@ def test_no_method_gets_around_the_guard(local: Front) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/static/..%2fapp.py"]
+    "path",
+    [
+        *("/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/static/..%2fapp.py"),
+        *("/static/v-0/..%2f..%2fapp.py", "/static/v-0//etc/passwd", "/static/v-0/%2e%2e/%2e%2e/app.py", "/static/v-0"),
+    ],
 )
 def test_static_files_are_those_of_the_folder_alone(local: Front, path: str) -> None:
     assert local.http.get(path).status_code == 404

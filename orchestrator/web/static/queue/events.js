@@ -44,7 +44,7 @@ export async function askQueue() {
 
 /** Hear from the connection that all tabs share. */
 function share() {
-  const { port } = new SharedWorker("/static/queue/shared_events.js", { type: "module", name: "burst" });
+  const { port } = new SharedWorker(new URL("shared_events.js", import.meta.url), { type: "module", name: "burst" });
   const say = () => port.postMessage(document.hidden ? "hidden" : "seen");
   port.addEventListener("message", ({ data }) => {
     isLost = data === "lost";

@@ -1,0 +1,55 @@
+"""The files of the pages, at an address that changes with them: a browser keeps them and need not ask again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+PLACE = "/static"
+"""Where they are for whoever knows no version: a browser asks each time whether they changed."""
+_FOLDER = Path(__file__).parent / "static"
+_VERSION = "v-"
+_KEPT = "private, max-age=31536000, immutable"
+
+
+class VersionedFiles(StaticFiles):
+    """With or without a version before their paths."""
+
+    def __init__(self, folder: Path = _FOLDER) -> None:
+        super().__init__(directory=folder)
+        self._folder = folder
+        self._address = ""
+
+    def address(self) -> str:
+        """Where they are as they are now, such as `/static/v-0f3a…`: another one after an upgrade, also under a running
+        server."""
+        seen = hashlib.blake2b(digest_size=8)
+        for path, about in _files(self._folder):
+            seen.update(f"{path}\0{about.st_mtime_ns}\0{about.st_size}\0".encode())
+        self._address = f"{PLACE}/{_VERSION}{seen.hexdigest()}"
+        return self._address
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """What is asked for by the version that pages name may be kept for a year."""
+        version, _, rest = path.partition("/")
+        if not version.startswith(_VERSION):
+            return await super().get_response(path, scope)
+        response = await super().get_response(rest, scope)
+        if f"{PLACE}/{version}" == self._address:
+            response.headers["Cache-Control"] = _KEPT
+        return response
+
+
+def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.is_dir():
+                yield from _files(entry.path)
+            else:
+                yield entry.path, entry.stat()
