@@ -50,20 +50,24 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 EXIT_DONE = 0
-"""The burst did what it was asked; work may remain."""
+"""Done; work may remain (`status --check`: nothing is left)."""
 EXIT_ITEMS_FAILED = 1
-"""Some items failed; also `status --check` with work left."""
+"""Some items failed (`status --check`: work remains)."""
 EXIT_CONFIGURATION = 2
-"""Usage, configuration, state file, disk: a person must change something."""
+"""A person must change something first: usage, configuration, state file or disk."""
 EXIT_NOTHING_LEFT_SOME_FAILED = 3
-"""Of `status --check` alone: nothing is left, and some items failed."""
+"""`status --check` alone: nothing is left, and some items failed."""
 EXIT_CRASHED = 70
-"""An unexpected exception (EX_SOFTWARE)."""
+"""An unexpected error, which is a bug. Nothing is lost; the message names the file with the traceback, which
+`BURST_TRACEBACK=1` shows (EX_SOFTWARE)."""
 EXIT_TRY_LATER = 75
-"""Lock held, server unreachable or stalled (EX_TEMPFAIL)."""
+"""Not now: another burst is at work, or the server is unreachable or stalled. Try later (EX_TEMPFAIL)."""
 EXIT_SIGHUP = 129
+"""Stopped by SIGHUP, after checkpointing."""
 EXIT_SIGINT = 130
+"""Stopped by SIGINT (Ctrl-C), after checkpointing."""
 EXIT_SIGTERM = 143
+"""Stopped by SIGTERM, after checkpointing."""
 
 
 class BurstError(Exception):
@@ -160,13 +164,16 @@ class PromptTextError(ItemError):
 
 
 class UploadError(ItemError):
-    """A picture of the item's is missing, cut short, no picture, or the server refuses it."""
+    """An image of the item is missing, cut short or not an image, or the server refuses it."""
 
     kind = "upload"
 
 
 class PromptRejected(ItemError):
-    """`POST /prompt` answered 400. `node_errors` is the server's, by node id."""
+    """The server refused the prompt (400) because of this item's own inputs.
+
+    `node_errors` is the server's, by node id.
+    """
 
     kind = "rejected"
 
@@ -197,7 +204,7 @@ class PromptRejected(ItemError):
 
 
 class ExecutionFailed(ItemError):
-    """The prompt ran and raised: history holds `execution_error`."""
+    """The prompt ran and a node raised an exception."""
 
     kind = "execution_error"
 
@@ -207,19 +214,19 @@ class ExecutionFailed(ItemError):
 
 
 class OutputRefused(ItemError):
-    """An output's name leaves the output directory, or a file in its place is not this item's."""
+    """The output's name leaves the output directory, or a file there is not this item's."""
 
     kind = "output_refused"
 
 
 class NoOutputs(ItemError):
-    """The prompt ended well and left nothing to fetch; the same prompt again would leave nothing again."""
+    """The prompt ended well and saved nothing that could be fetched."""
 
     kind = "no_outputs"
 
 
 class OutputDamaged(ItemError):
-    """What `/view` gave is shorter than announced or does not decode."""
+    """A downloaded file is cut short or does not decode."""
 
     kind = "output_damaged"
 
@@ -253,11 +260,11 @@ class ServerStalled(StopBurst):
 
 
 class ServerSick(StopBurst):
-    """The server fails whatever it is given, although it could render it before; no item is charged for that."""
+    """The server fails everything, also what it could render before; no item is charged."""
 
 
 class SpendLimitReached(StopBurst):
-    """Servers that cost money got as many prompts as they may in 24 hours."""
+    """Servers that cost money got as many prompts as are allowed in 24 hours."""
 
 
 class DiskFull(StopBurst):

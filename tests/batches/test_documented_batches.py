@@ -37,7 +37,7 @@ def test_batch_info_has_every_field_that_is_named(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "output" / "batch_b1" / "batch_info.json").read_text())
     scene.store.close()
     paragraph = page("batches.md").partition("## batch_info.json\n")[2].strip().splitlines()[0]
-    fields = re.findall(r"`(\w+)`", paragraph.partition(" tells of itself: ")[2].partition(". ")[0])
+    fields = re.findall(r"`(\w+)`", paragraph.partition(" has a `batch_info.json` with ")[2].partition(". ")[0])
     assert len(fields) >= 4
     assert told.keys() >= {*fields, "template", "prompts", "seeds", "parameters", "axes", "images"}
 

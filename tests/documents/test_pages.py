@@ -11,6 +11,7 @@ import pytest
 from support.pages import DOCS, README, ROOT, pages
 
 from burst import cli
+from tests.documents.reference.errors_page import item_kinds
 from tests.documents.reference.pages import PAGES, PLACE
 
 MOST_README_BYTES = 9_000
@@ -46,6 +47,16 @@ def test_the_links_of_readme_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", README.read_text())
     assert len(links) > 20
     assert [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()] == []
+
+
+def test_every_kind_of_error_that_a_record_may_have_is_described() -> None:
+    sources = [path.read_text() for room in ("orchestrator", "state") for path in (ROOT / room).rglob("*.py")]
+    literal = {kind for source in sources for kind in re.findall(r'ErrorRecord\(\s*kind="(\w+)"', source)}
+    classes = {
+        kind for source in sources for kind in re.findall(r'Error\):\n(?:    .*\n|\n)*?    kind = "(\w+)"', source)
+    }
+    assert len(literal) >= 6
+    assert (literal | classes) - item_kinds().keys() == set()
 
 
 def test_no_page_links_to_a_package_index_that_does_not_have_us() -> None:

@@ -20,6 +20,8 @@ class Block:
     """Of its fence, from 1."""
     info: str
     text: str
+    not_run: str | None = None
+    """Why nobody runs it: the comment `<!-- not run: … -->` in the line before."""
 
     @property
     def place(self) -> str:
@@ -39,8 +41,9 @@ def page(name: str) -> str:
 def blocks(page: Path, language: str | None = None) -> list[Block]:
     """The fenced blocks of a page, or those of one language."""
     text = page.read_text()
+    pattern = r"(?:^<!-- not run: (.*?) -->\n)?^```([^\n`]*)\n(.*?)^```$"
     found = [
-        Block(page, text[: match.start()].count("\n") + 1, match[1].strip(), match[2])
-        for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+        Block(page, text[: match.start(2)].count("\n") + 1, match[2].strip(), match[3], match[1])
+        for match in re.finditer(pattern, text, flags=re.MULTILINE | re.DOTALL)
     ]
     return [block for block in found if language is None or block.info.split()[:1] == [language]]

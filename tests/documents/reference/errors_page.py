@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Iterator
 
 from orchestrator import errors
+from orchestrator.cycle import breaker
 from orchestrator.errors import BurstError, ItemError
+from state import stages
 
 _HEAD = """\
 # Errors
@@ -34,9 +36,24 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+OTHER_ITEM_KINDS = {
+    breaker.OUT_OF_MEMORY: "The server ran out of memory, also after its memory was freed.",
+    stages.CANCELLED_SOURCE: "An item that it is made from was cancelled.",
+    stages.LOST_SOURCE: "An item that it is made from failed, or was removed.",
+    "gone": "A server that costs money has forgotten the prompt; what it rendered may have been paid for.",
+    "in_doubt": "No answer came when it was sent to a server that costs money, and nobody knows what became of it.",
+    "inputs": "A value of the item does not fit the workflow.",
+    "interrupted": "Somebody else interrupted the prompt on the server.",
+    "output_gone": "A file of the finished prompt is not on the server any more.",
+    "quarantine": "It was running each time that its server went down.",
+    "unanswered": "The server gives no usable answer about this prompt, while it does about others.",
+}
+"""Those that have no class of their own; a test looks for them in the code."""
+
+
 def item_kinds() -> dict[str, str]:
     """Every kind that a record may have -> what it means."""
-    return {kind.kind: _sentence(kind) for kind in _below(ItemError) if kind.kind != ItemError.kind}
+    return {kind.kind: _sentence(kind) for kind in _below(ItemError) if kind.kind != ItemError.kind} | OTHER_ITEM_KINDS
 
 
 def _below(root: type[BurstError]) -> Iterator[type]:
