@@ -66,7 +66,12 @@ def host_config_path() -> Path:
     """Where it is, or would be."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
-    return _home("XDG_CONFIG_HOME", ".config") / "burst" / "host.toml"
+    return config_home() / "burst" / "host.toml"
+
+
+def config_home() -> Path:
+    """Where programs keep the configuration of this user."""
+    return _home("XDG_CONFIG_HOME", ".config")
 
 
 def has_host_config() -> bool:

@@ -158,6 +158,39 @@ class ServeDocument(TypedDict):
     """The address to open."""
 
 
+class ScheduleFileDocument(TypedDict):
+    """A file of a schedule."""
+
+    path: str
+    """`crontab` for lines of the user's crontab; for Kubernetes the name of a file."""
+    content: str
+
+
+class ScheduleDocument(TypedDict):
+    """What starts runs of a state again and again."""
+
+    schema: Literal["burst.schedule/1"]
+    state: str
+    name: str
+    """Of its units, manifest and markers; the same for a state each time."""
+    format: Literal["cron", "systemd", "kubernetes"] | None
+    """null: it was removed, wherever it was."""
+    every_seconds: int | None
+    """From start to start."""
+    between: str | None
+    """The hours of the day; null: all."""
+    max_seconds: int | None
+    """How long a run may take."""
+    files: list[ScheduleFileDocument]
+    log: str | None
+    """The file, or the command that shows it."""
+    installed: bool
+    """Whether it is in place now; `burst schedule` without `--install` does not look."""
+    changed: bool
+    """Whether this call changed anything."""
+    notes: list[str]
+
+
 class SandboxDocument(TypedDict):
     """The imitation of ComfyUI listens."""
 

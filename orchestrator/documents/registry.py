@@ -66,6 +66,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(others.TemplateExportDocument, "burst template export"),
         _schema(others.NodesDocument, "burst node install|uninstall|status"),
         _schema(others.ServeDocument, "burst serve"),
+        _schema(others.ScheduleDocument, "burst schedule"),
         _schema(fleet.WorkerDocument, "burst worker"),
         _schema(fleet.FleetUpDocument, "burst fleet up"),
         _schema(fleet.FleetStatusDocument, "burst fleet status"),

@@ -68,6 +68,7 @@ SCENARIO = """
     history
     history --json
     log
+    schedule --every 5m --at 22:00-07:00
     template list
     servers add gpu9 http://127.0.0.1:9
     servers list
@@ -86,8 +87,9 @@ SCENARIO = """
     cancel zzzzzz
     retry prompts/nobodys.txt
 """
-_OF_TIMES = ("history", "log")
-"""Of these only the exit code is compared: which attempt was when, and in which run, is another one each time."""
+_BY_EXIT_CODE = ("history", "log", "schedule")
+"""Of these only the exit code is compared: which attempt was when, and in which run, is another one each time; and a
+schedule names the state in its own way."""
 _VARYING = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b", "UUID"),
     (r"\d{8}_\d{6}(_\w+)?", "BATCH"),
@@ -185,7 +187,7 @@ def scene(kind: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             shown = scrubbed(
                 done.stdout + "\n" + done.stderr, address=str(state.address), home=home, server=sandbox.url
             )
-            if line.split()[0] in _OF_TIMES:
+            if line.split()[0] in _BY_EXIT_CODE:
                 shown = []
             return line, done.exit_code, shown, effects(str(state.address))
 

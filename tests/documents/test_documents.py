@@ -144,6 +144,7 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only("node", "install", "--comfyui", "ComfyUI")
     only("servers", "add", f"gpu1={sandbox.url}", "--label", "big", "--window", "2")
     only("servers", "list")
+    only("schedule", "--every", "5m")
     only("state", "upgrade")
     only("state", "copy", "re_render_state.json", "copy.json")
     demo = DemoReport(home, home / "sheet.html", 12, 12, 0, 0, (), 5, 2, 8.0)

@@ -15,7 +15,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.errors import UsageError
 
 PAGE = page("library.md")
-COMMANDS_ALONE = {"serve", "worker", "demo"}
+COMMANDS_ALONE = {"serve", "worker", "demo", "schedule"}
 
 
 def rows() -> dict[str, list[str]]:

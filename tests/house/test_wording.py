@@ -28,6 +28,7 @@ BUILDS_COMMANDS = {
     "orchestrator/doctor/workflows.py",
     "orchestrator/fleet/burst_process.py",
     "orchestrator/init_checks.py",
+    "orchestrator/scheduling/plan.py",
     "orchestrator/web/image_details.py",
     "orchestrator/web/server.py",
     "orchestrator/web/supervisor.py",
@@ -43,6 +44,8 @@ OTHERS = {
     "orchestrator/documents/reference.py": "the reference of what `--json` prints",
     "orchestrator/documents/registry.py": "the reference of what `--json` prints",
     "orchestrator/node_installation.py": "a flag of ComfyUI's own",
+    "orchestrator/scheduling/kubernetes.py": "options of kubectl's own",
+    "orchestrator/scheduling/systemd.py": "options of systemd's own",
 }
 COMMAND = re.compile(r"`burst [^`]*`|Next: burst .*|\bburst \w+(?: \w+)? --json")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
