@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ LONGEST_SIDE = 512
 LARGEST_CACHE_BYTES = 1 << 30
 """About 50,000 thumbnails. Beyond that the oldest go when the folder is swept."""
 _SWEPT_EVERY = 2000
+_SWEPT_AFTER_SECONDS = 30.0
+"""Once whoever looks has the images of the first page."""
 _QUALITY = 80
 _LOOK = re.compile(rb"burst (\d+)x(\d+) ([0-9a-f]{96})")
 _LOOK_BYTES = 160
@@ -52,9 +55,20 @@ class Look:
 class Thumbnails:
     """Those of one folder, which may be removed at any time. Any thread and any process may ask at once."""
 
-    def __init__(self, folder: Path, *, wanted: Callable[[], Collection[str]], disk: Disk | None = None) -> None:
-        """`wanted`: the digests of all pictures that are there, asked now and then; the thumbnails of others go."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        wanted: Callable[[], Collection[str]],
+        disk: Disk | None = None,
+        later: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        """`wanted`: the digests of all pictures that are there, asked now and then; the thumbnails of others go.
+
+        That reads every record, so no picture waits for it. `later`: calls what it is given then, on another thread.
+        """
         self._folder = folder
+        self._later = later or _soon
         self._wanted = wanted
         self._disk = disk or Disk()
         self._made = 0
@@ -160,10 +174,19 @@ class Thumbnails:
             return _shrunk(shown)
         self.refusal = None
         if self._made % _SWEPT_EVERY == 0:
-            with contextlib.suppress(BurstError, OSError):
-                self.sweep()
+            self._later(self._sweep_if_possible)
         self._made += 1
         return data
+
+    def _sweep_if_possible(self) -> None:
+        with contextlib.suppress(BurstError, OSError):
+            self.sweep()
+
+
+def _soon(sweep: Callable[[], None]) -> None:
+    timer = threading.Timer(_SWEPT_AFTER_SECONDS, sweep)
+    timer.daemon = True
+    timer.start()
 
 
 def _shrunk(picture: Place | bytes) -> bytes | None:

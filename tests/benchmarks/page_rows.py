@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.chromium import chromium_path, running_chromium
 
 _EACH = 20
+_LINKS = 2_000
+"""Batches whose files are one: ext4 lets a file have 65,000 names."""
 _AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 _MEASURE = """
 document.addEventListener('load', ({target}) => {
@@ -84,9 +86,11 @@ def _fill(place: Path, count: int) -> None:
     """So many completed images in batches of 20, each with its file, of which all have the bytes of one."""
     data = _png()
     digest = sha256(data).hexdigest()
-    (place / "one.png").write_bytes(data)
     with open_store(place / STATE, create=True) as store:
         for number in range(max(1, count // _EACH)):
+            if number % _LINKS == 0:
+                source = place / f"source_{number}.png"
+                source.write_bytes(data)
             name = f"20261121_{number:06d}"
             folder = place / "output" / "batches" / name
             folder.mkdir(parents=True)
@@ -111,7 +115,7 @@ def _fill(place: Path, count: int) -> None:
             ]
             store.add(items, batch=record)
             for item in items:
-                os.link(place / "one.png", folder / f"{item.index}.png")
+                os.link(source, folder / f"{item.index}.png")
             keys = [item.key for item in items]
             store.apply([Change(key, Status.PENDING, _submit) for key in keys])
             store.apply(

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 from support.background import Threads
 from support.media_files import by_extension, program
 
+from orchestrator.errors import StateAway
 from orchestrator.outputs import media_tiles
 from orchestrator.outputs.media_length import seconds_of
 from orchestrator.web import thumbnails
@@ -310,13 +311,34 @@ def test_sweeping_keeps_within_its_bound_and_takes_the_oldest(folder: Folder) ->
     assert folder.kept() == sorted(f"{digest}.webp" for digest in digests[2:])
 
 
-def test_the_first_that_is_made_sweeps(folder: Folder) -> None:
+def test_the_first_that_is_made_has_the_folder_swept_later(folder: Folder) -> None:
+    """What is wanted stands in every record of a state: the first image does not wait until they are read."""
     first, second = made_of(folder, 2)
     folder.wanted.discard(first)
-    again = Thumbnails(folder.cache, wanted=folder._wanted)
+    asked: list[str] = []
+    due: list[Callable[[], None]] = []
+
+    def wanted() -> Collection[str]:
+        asked.append("all")
+        return folder.wanted
+
+    again = Thumbnails(folder.cache, wanted=wanted, later=due.append)
     assert again.get(*folder.put(encoded(plain(BLUE)))) is not None
+    assert (asked, len(due)) == ([], 1)
+    due.pop()()
     assert f"{first}.webp" not in folder.kept()
     assert f"{second}.webp" in folder.kept()
+
+
+def test_a_sweep_of_a_state_that_is_away_harms_nobody(folder: Folder) -> None:
+    def wanted() -> Collection[str]:
+        raise StateAway("the database does not answer", advice="start it", was_connected=True)
+
+    due: list[Callable[[], None]] = []
+    again = Thumbnails(folder.cache, wanted=wanted, later=due.append)
+    assert again.get(*folder.put(encoded(plain(BLUE)))) is not None
+    due.pop()()
+    assert len(folder.kept()) == 1
 
 
 # Videos and what else is no image
