@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -146,9 +147,108 @@ def test_it_is_endless_and_nothing_shifts(old: Gallery, old_page: Any) -> None:
         expect(cards).not_to_have_count(before)
     expect(cards).to_have_count(60)
     expect(page.locator("#feed-more")).to_be_hidden()
-    titles = page.locator(".feed-title").all_text_contents()
-    assert titles == [f"prompt {number}" for number in reversed(range(60))]
     assert page.locator(".feed-day h3").count() >= 12
+
+
+def to_the_end(page: Any) -> None:
+    while page.locator("#feed-more").is_visible():
+        page.keyboard.press("End")
+    page.keyboard.press("End")
+
+
+def test_what_is_far_from_sight_is_not_in_the_document(old_page: Any) -> None:
+    """All batches have their room, and few have anything in it, wherever one scrolls to."""
+    page = old_page
+    titles = page.locator(".feed-title")
+    expect(titles.first).to_have_text("prompt 59")
+    to_the_end(page)
+    expect(titles.last).to_have_text("prompt 0")
+    expect(page.locator(".feed-batch")).to_have_count(60)
+    expect(titles.filter(has_text="prompt 59")).to_have_count(0)
+    assert page.locator(".feed-tile").count() < 90
+    height = page.evaluate("document.documentElement.scrollHeight")
+    seen = set(titles.all_text_contents())
+    for _ in range(30):
+        page.mouse.move(900, 400)
+        page.mouse.wheel(0, -700)
+        page.wait_for_function("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        seen |= set(titles.all_text_contents())
+        assert page.locator(".feed-tile").count() < 90
+    assert seen == {f"prompt {number}" for number in range(60)}
+    page.evaluate("scrollTo(0, 0)")
+    expect(card(page, "prompt 59").locator("img")).to_have_count(3)
+    expect(titles.filter(has_text=re.compile("^prompt 0$"))).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollHeight") == pytest.approx(height, rel=0.1)
+
+
+def test_the_viewer_goes_through_batches_that_are_not_drawn(old_page: Any) -> None:
+    page = old_page
+    expect(page.locator(".feed-tile").first).to_be_visible()
+    to_the_end(page)
+    page.locator("[data-image='b00/3']").click()
+    expect(page.locator("#viewer-at")).to_have_text("180 of 180")
+    for number in range(60):
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("#viewer-at")).to_have_text(f"{179 - number} of 180")
+    expect(page.locator("#viewer-title")).to_contain_text("Image 3 · b20")
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-image='b20/3']")).to_be_focused()
+
+
+def _pages_of(count: int, asked: list[str]) -> Callable[[Any], None]:
+    """Answers as the feed of so many batches of two files that no browser shows, a hundred in each answer."""
+    batches = [_told(number) for number in reversed(range(count))]
+
+    def answer(route: Any) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        after, size = query.get("after", ["~"])[0], int(query["size"][0])
+        asked.append(f"{after} {size}")
+        found = [one for one in batches if one["place"] < after]
+        shown = found[: size if after.endswith("~") and after != "~" else 100]
+        more = shown[-1]["place"] if len(found) > len(shown) else None
+        route.fulfill(json={"active": [], "activeTotal": 0, "batches": shown, "next": more, "notes": []})
+
+    return answer
+
+
+def _told(number: int) -> dict[str, Any]:
+    name = f"b{number:04d}"
+    images = [
+        {"image": f"{index}", "number": index, "status": "completed", "kind": "other", "file": f"{name}/{index}.bin"}
+        for index in (1, 2)
+    ]
+    nothing = {"thumbnail": None, "tint": None, "favorite": False, "differs": [], "url": "/", "version": None}
+    return (
+        {
+            "batchId": name,
+            "place": f"{number:020d}-{name}",
+            "title": f"prompt {number}",
+            "prompt": f"prompt {number}",
+            "createdAt": "2026-11-01T12:00:00Z",
+            "status": "complete",
+            "pictures": 2,
+            "images": [one | nothing for one in images],
+            "parameters": {},
+        }
+        | dict.fromkeys(("totalImages", "completedImages"), 2)
+        | dict.fromkeys(("state", "failedImages"), 0)
+    )
+
+
+def test_of_very_many_batches_the_images_are_fetched_again(old_page: Any) -> None:
+    """What is known of batches that are far away is little, so that a page may be scrolled through for hours."""
+    page, asked = old_page, []
+    page.route("**/api/feed?*", _pages_of(500, asked))
+    page.reload()
+    expect(page.locator(".feed-tile").first).to_be_visible()
+    to_the_end(page)
+    expect(card(page, "prompt 0").locator(".feed-tile")).to_have_count(2)
+    asked.clear()
+    page.evaluate("scrollTo(0, 0)")
+    expect(card(page, "prompt 499").locator(".feed-tile")).to_have_count(2)
+    assert asked
+    assert all(one.split()[0].endswith("~") for one in asked)
+    assert sum(int(one.split()[1]) for one in asked) < 60
 
 
 def test_an_image_opens_in_the_viewer_and_back_closes_it(old_page: Any) -> None:

@@ -18,8 +18,8 @@ const feed = new Feed();
 /** What is shown beside the composer. */
 const room = () => (shown ? view : feed).told;
 const viewer = new Viewer({
-  items: () => room().items(),
-  more: () => room().more(),
+  items: (key) => room().items(key),
+  more: (key) => room().more(key),
   gone: (image, done) => room().gone(image, done),
   retried: () => room().retried(),
   left: (image) => room().left(image),

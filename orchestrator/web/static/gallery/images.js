@@ -50,7 +50,7 @@ export class Images {
       marked: (marks) => this.#marked(marks),
     });
     this.viewer = new Viewer({
-      items: () => this.pages.run(this.at).items,
+      items: () => ({ ...this.pages.run(this.at), total: this.pages.total }),
       more: () => this.#more(),
       gone: (image, done) => this.told.gone(image, done),
       marked: (image) => this.#marked([image]),
@@ -215,7 +215,7 @@ export class Images {
 
   async #more() {
     const { first, items } = this.pages.run(this.at);
-    await this.pages.reach(first + items.length, first + items.length + 1);
+    await this.pages.reach(first - 1, first + items.length + 1);
   }
 
   /** The viewer is closed: back to where the image is. @param {any} image */

@@ -9,7 +9,7 @@ import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
 import { nameTab } from "../tab.js";
 import { offerUndo } from "../undo.js";
-import { addressIn, listed } from "../viewer/viewer.js";
+import { addressIn, allOf, listed } from "../viewer/viewer.js";
 import { counted, failedCount, parametersLine, summary } from "../words.js";
 
 const ENDED = ["complete", "failed", "cancelled"];
@@ -123,15 +123,15 @@ export class BatchView {
     return this.article.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`);
   }
 
-  /** What the viewer goes through: what is there, and what failed. @returns {any[]} */
+  /** What the viewer goes through: what is there, and what failed. @returns {import("../viewer/viewer.js").Some} */
   #viewed() {
-    if (!this.answer) return [];
+    if (!this.answer) return allOf([]);
     const isLarge = this.answer.firstImage !== undefined && this.comparison.images.length;
     const images = isLarge ? this.comparison.images : this.answer.images;
     const batch = { batchId: this.answer.progress.batchId, batchName: this.answer.name, prompt: this.answer.prompt };
     /** @param {any} one */
     const isSeen = (one) => one.url || one.status === "failed" || one.image === this.viewer.image?.image;
-    return images.filter(isSeen).map((/** @type {any} */ one) => listed(batch, one));
+    return allOf(images.filter(isSeen).map((/** @type {any} */ one) => listed(batch, one)));
   }
 
   /** @param {any} image @param {any} done what the API answered to its deletion */

@@ -11,10 +11,10 @@ const COMING = 12;
 
 /** @typedef {{cancel: (batch: any) => void, retry: (batch: any) => void, remove: (batch: any) => void}} Acts */
 
-/** Keeps its element as the batch is; what has not changed is not touched. */
+/** Keeps what is drawn as the batch is; what has not changed is not touched. */
 export class BatchCard {
-  /** @param {any} batch of the feed @param {Acts} acts */
-  constructor(batch, acts) {
+  /** @param {any} batch of the feed @param {Acts} acts @param {HTMLElement} element where it is drawn */
+  constructor(batch, acts, element) {
     this.acts = acts;
     this.batch = batch;
     this.live = NOTHING;
@@ -28,7 +28,7 @@ export class BatchCard {
     this.buttons = make("div", { className: "row feed-acts" });
     const about = make("p", { className: "row small soft feed-about" }, this.badge, this.facts);
     const head = make("div", { className: "feed-head" }, make("h4", {}, this.link), about);
-    this.element = make("li", { className: "feed-batch" }, make("div", { className: "feed-top" }, head, this.buttons), this.bar, this.message, this.tiles);
+    element.replaceChildren(make("div", { className: "feed-top" }, head, this.buttons), this.bar, this.message, this.tiles);
     /** What is shown of each image, as JSON. @type {Map<string, {looks: string, element: HTMLElement}>} */
     this.shown = new Map();
     /** @type {ComingTile[]} */

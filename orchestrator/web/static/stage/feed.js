@@ -2,18 +2,24 @@
 
 import { alarm } from "../away.js";
 import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryItems } from "../api.js";
-import { byId, make, notify, onRetry, say } from "../dom.js";
+import { byId, notify, onRetry, say } from "../dom.js";
 import { askQueue, hearQueue } from "../queue/events.js";
 import { offerUndo } from "../undo.js";
-import { listed } from "../viewer/viewer.js";
 import { counted } from "../words.js";
-import { arrange, BatchCard } from "./batch_card.js";
-import { dayOf, liveOf } from "./batch_words.js";
+import { arrange } from "./batch_card.js";
+import { liveOf } from "./batch_words.js";
+import { Days } from "./days.js";
+import { imagesAround, known } from "./feed_images.js";
+import { Folding, Place } from "./folding.js";
 
 /** How far below what is seen the next page is fetched. */
 const MARGIN = "1200px";
 /** Changes come in bunches. */
 const PAUSE_MILLISECONDS = 700;
+/** Whoever scrolls fast wants nothing of what flies past. */
+const FLYING_MILLISECONDS = 60;
+/** Batches that one call is asked for again. */
+const AGAIN = 24;
 
 /** The list of the start page. */
 export class Feed {
@@ -21,8 +27,12 @@ export class Feed {
     this.section = byId("feed");
     this.alert = byId("feed-alert");
     this.more = byId("feed-more");
-    /** Every batch that is shown, by id. @type {Map<string, BatchCard>} */
-    this.cards = new Map();
+    /** Every batch that is shown, by id. @type {Map<string, Place>} */
+    this.places = new Map();
+    /** The same, as they follow each other; empty while that is to be found out. @type {Place[]} */
+    this.order = [];
+    this.folding = new Folding(() => this.#want());
+    this.flying = 0;
     /** @type {string[]} */
     this.active = [];
     /** What the next page comes after; undefined before the first, null where there is none. @type {string | null | undefined} */
@@ -37,8 +47,7 @@ export class Feed {
     this.timer = 0;
     /** @type {Promise<void> | null} */
     this.coming = null;
-    /** @type {Map<string, HTMLElement>} */
-    this.days = new Map();
+    this.days = new Days();
     this.acts = {
       cancel: (/** @type {any} */ batch) => this.#act(() => cancelBatch(batch.batchId)),
       retry: (/** @type {any} */ batch) => this.#act(() => retryItems(batch.state, [batch.batchId])),
@@ -48,11 +57,11 @@ export class Feed {
     this.changed = () => {};
     /** What the viewer goes through. */
     this.told = {
-      items: () => this.#images(),
-      more: () => this.#next(),
+      items: (/** @type {string} */ key) => imagesAround(this.order, this.#at(key)),
+      more: (/** @type {string} */ key) => this.#more(key),
       gone: (/** @type {any} */ image, /** @type {any} */ done) => this.#gone(image, done),
       retried: () => this.refresh(),
-      left: (/** @type {any} */ image) => this.#tile(image)?.focus(),
+      left: (/** @type {any} */ image) => this.#focus(image),
       failed: (/** @type {any} */ error) => this.#failed(error),
     };
     onRetry(this.alert, () => (this.after === undefined ? this.#next() : this.refresh()));
@@ -114,71 +123,97 @@ export class Feed {
     const before = this.active;
     this.active = page.active.map((/** @type {any} */ batch) => batch.batchId);
     const isThere = new Set([...this.active, ...page.batches.map((/** @type {any} */ batch) => batch.batchId)]);
-    for (const [id, { batch }] of this.cards) if (!isThere.has(id) && batch.place > (page.next ?? "")) this.cards.delete(id);
+    if (this.active.join() !== before.join()) this.order = [];
+    for (const [id, { batch }] of this.places) if (!isThere.has(id) && batch.place > (page.next ?? "")) this.#drop(id);
     for (const batch of [...page.active, ...page.batches]) this.#put(batch);
-    for (const id of before) if (!isThere.has(id) && this.cards.has(id)) this.#lookAgain(id);
+    for (const id of before) if (!isThere.has(id) && this.places.has(id)) this.#lookAgain(id);
     const waiting = page.activeTotal - page.active.length;
     byId("feed-waiting").hidden = waiting <= 0;
     say(byId("feed-waiting"), `${counted(waiting, "more batch").replace(/hs$/, "hes")} in the queue`);
-    byId("feed-note").hidden = this.cards.size > 0 && !page.notes.length;
-    say(byId("feed-note"), page.notes.join("\n") || (this.cards.size ? "" : "No images yet. Write a prompt, and they appear here."));
+    byId("feed-note").hidden = this.places.size > 0 && !page.notes.length;
+    say(byId("feed-note"), page.notes.join("\n") || (this.places.size ? "" : "No images yet. Write a prompt, and they appear here."));
     this.#lay();
   }
 
   /** An old batch is not under way any more, and its place is not on the first page. @param {string} id */
   async #lookAgain(id) {
-    const place = this.cards.get(id)?.batch.place;
-    const isFetched = this.after === null || (this.after !== undefined && place > this.after);
+    const place = this.places.get(id);
+    const isFetched = this.after === null || (this.after !== undefined && place && place.batch.place > this.after);
+    if (!isFetched) this.#drop(id);
+    if (place && isFetched) await this.#fetchAgain([place]);
+    else this.#lay();
+  }
+
+  /** Fetch these as they are now; one that is not there any more goes. @param {Place[]} wanted */
+  async #fetchAgain(wanted) {
+    const rest = wanted.filter(({ batch }) => !this.active.includes(batch.batchId)).sort(latestFirst);
     try {
-      const found = isFetched ? (await feedPage(`${place}~`, 1)).batches[0] : null;
-      if (found?.batchId === id) this.#put(found);
-      else this.cards.delete(id);
+      while (rest.length) {
+        const page = await feedPage(`${rest[0].batch.place}~`, Math.min(AGAIN, rest.length));
+        for (const batch of page.batches) if (this.places.has(batch.batchId)) this.#put(batch);
+        const last = page.next === null ? "" : page.batches.at(-1).place;
+        const passed = rest.filter(({ batch }) => batch.place >= last);
+        const found = new Set(page.batches.map((/** @type {any} */ batch) => batch.batchId));
+        for (const { batch } of passed) if (!found.has(batch.batchId)) this.#drop(batch.batchId);
+        rest.splice(0, passed.length);
+      }
       this.#lay();
     } catch (error) {
       this.#failed(error);
     }
   }
 
+  /** Fetch the images of what has come near, unless it flies past. */
+  #want() {
+    clearTimeout(this.flying);
+    this.flying = setTimeout(() => {
+      const wanted = this.folding.wanted();
+      // What is under way is on the first page alone.
+      if (wanted.some(({ batch }) => this.active.includes(batch.batchId))) this.refresh();
+      this.#fetchAgain(wanted);
+    }, FLYING_MILLISECONDS);
+  }
+
   /** @param {any} batch */
   #put(batch) {
-    const known = this.cards.get(batch.batchId);
-    if (known) known.show(batch);
-    else this.cards.set(batch.batchId, new BatchCard(batch, this.acts));
+    const known = this.places.get(batch.batchId);
+    if (known) {
+      known.show(batch);
+      if (this.folding.near.has(known)) this.folding.draw(known);
+      return;
+    }
+    const place = new Place(batch, this.acts);
+    this.places.set(batch.batchId, place);
+    this.folding.add(place);
+    // Of the first page nobody knows yet how high anything is.
+    if (this.after === undefined) this.folding.draw(place);
+    this.order = [];
+  }
+
+  /** @param {string} id */
+  #drop(id) {
+    const place = this.places.get(id);
+    if (!place) return;
+    this.folding.remove(place);
+    this.places.delete(id);
+    this.order = [];
   }
 
   /** Everything in its place. */
   #lay() {
-    const active = this.active.map((id) => this.cards.get(id)).filter((card) => card !== undefined);
-    byId("feed-now").hidden = !active.length;
-    arrange(byId("feed-active"), active.map((card) => card.element));
-    const isShown = new Set(active);
-    const others = [...this.cards.values()].filter((card) => !isShown.has(card)).sort((one, other) => (one.batch.place > other.batch.place ? -1 : 1));
-    /** @type {Map<string, BatchCard[]>} */
-    const days = new Map();
-    for (const card of others) {
-      const day = new Date(card.batch.createdAt).toDateString();
-      const cards = days.get(day);
-      if (cards) cards.push(card);
-      else days.set(day, [card]);
-    }
-    arrange(byId("feed-days"), [...days].map(([day, cards]) => this.#day(day, cards)));
-    for (const card of active) this.#live(card);
+    if (!this.order.length) this.#arrange();
+    for (const id of this.active) this.#live(this.places.get(id));
     this.changed();
   }
 
-  /** @param {string} day @param {BatchCard[]} cards */
-  #day(day, cards) {
-    let section = this.days.get(day);
-    if (!section) {
-      const id = `day-${this.days.size}`;
-      section = make("section", { className: "feed-day" }, make("h3", { id }), make("ol", { className: "plain" }));
-      section?.setAttribute("aria-labelledby", id);
-      this.days.set(day, /** @type {HTMLElement} */ (section));
-    }
-    const [title, list] = /** @type {HTMLElement} */ (section).children;
-    say(title, dayOf(new Date(day), new Date()));
-    arrange(list, cards.map((card) => card.element));
-    return /** @type {HTMLElement} */ (section);
+  #arrange() {
+    const active = this.active.map((id) => this.places.get(id)).filter((place) => place !== undefined);
+    byId("feed-now").hidden = !active.length;
+    arrange(byId("feed-active"), active.map((place) => place.element));
+    const isShown = new Set(active);
+    const others = [...this.places.values()].filter((place) => !isShown.has(place)).sort(latestFirst);
+    this.days.lay(others);
+    this.order = [...active, ...others];
   }
 
   /** @param {any} queue */
@@ -187,7 +222,7 @@ export class Feed {
     if (queue.states.some((/** @type {any} */ one) => one.away)) return;
     const work = queue.next.map((/** @type {any} */ one) => [one.batchId, one.completed, one.failed, one.total, one.submitted > 0]);
     const seen = JSON.stringify([work, queue.states.map((/** @type {any} */ one) => [one.completed, one.failed])]);
-    if (this.isOpen) for (const id of this.active) this.#live(this.cards.get(id));
+    if (this.isOpen) for (const id of this.active) this.#live(this.places.get(id));
     if (seen === this.seen && !this.isStale) return;
     const isKnown = !this.seen && !this.isStale && this.#hasAll(queue);
     this.seen = seen;
@@ -200,7 +235,7 @@ export class Feed {
   #hasAll(queue) {
     const work = queue.next.filter((/** @type {any} */ one) => one.batchId !== null);
     return this.after !== undefined && work.length === this.active.length && work.every((/** @type {any} */ one) => {
-      const batch = this.cards.get(one.batchId)?.batch;
+      const batch = this.places.get(one.batchId)?.batch;
       return batch?.completedImages === one.completed && batch.failedImages === one.failed;
     });
   }
@@ -211,9 +246,9 @@ export class Feed {
     if (this.isOpen) await this.refresh();
   }
 
-  /** @param {BatchCard | undefined} card */
-  #live(card) {
-    if (card && this.queue) card.hear(liveOf(card.batch, this.queue));
+  /** @param {Place | undefined} place */
+  #live(place) {
+    if (place && this.queue) place.hear(liveOf(place.batch, this.queue));
   }
 
   /** @param {() => Promise<any>} ask */
@@ -231,8 +266,8 @@ export class Feed {
   async #remove(batch) {
     await this.#act(async () => {
       const done = await deleteBatch(batch.batchId);
-      const next = this.cards.get(batch.batchId)?.element.nextElementSibling ?? byId("feed");
-      this.cards.delete(batch.batchId);
+      const next = this.places.get(batch.batchId)?.element.nextElementSibling ?? byId("feed");
+      this.#drop(batch.batchId);
       next.querySelector("a")?.focus();
       const kept = done.kept.length ? ` Files that were changed since stay: ${done.kept.join(", ")}` : "";
       offerUndo(`The batch is in the trash.${kept}`, () => this.#bringBack(done));
@@ -246,26 +281,34 @@ export class Feed {
     return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
   }
 
-  /** @returns {any[]} every image that is shown, in order */
-  #images() {
-    return [...this.section.querySelectorAll(".feed-batch")].flatMap((/** @type {any} */ element) => {
-      const batch = this.cards.get(element.querySelector("[data-batch]").dataset.batch)?.batch;
-      const about = { batchId: batch?.batchId, batchName: batch?.name, prompt: batch?.prompt, readOnly: batch?.readOnly };
-      return (batch?.images ?? []).map((/** @type {any} */ image) => listed(about, image));
-    });
+  /** Where in the order the batch of an image is; -1 where it is not. @param {string} key */
+  #at(key) {
+    const place = this.places.get(key.slice(0, key.lastIndexOf("/")));
+    return place ? this.order.indexOf(place) : -1;
   }
 
-  /** @param {any} image @returns {HTMLElement | null} */
-  #tile(image) {
-    return this.section.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`);
+  /** Fetch what comes before and after those around an image. @param {string} key */
+  async #more(key) {
+    const [from, to] = known(this.order, this.#at(key));
+    const forgotten = this.order.slice(Math.max(0, from - AGAIN), to + AGAIN).filter((place) => place.isForgotten);
+    if (forgotten.length) await this.#fetchAgain(forgotten);
+    else if (to === this.order.length) await this.#next();
+  }
+
+  /** Back to where an image is. @param {any} image */
+  #focus(image) {
+    const place = this.places.get(image?.batchId);
+    if (!place) return;
+    this.folding.draw(place);
+    /** @type {HTMLElement | null} */ (place.element.querySelector(`[data-image="${image.batchId}/${image.image}"]`))?.focus();
   }
 
   /** @param {any} image @param {any} done what the API answered to its deletion */
   #gone(image, done) {
-    const card = this.cards.get(image.batchId);
-    if (card) {
-      const images = card.batch.images.filter((/** @type {any} */ one) => one.image !== image.image);
-      card.show({ ...card.batch, images, pictures: card.batch.pictures - 1 });
+    const place = this.places.get(image.batchId);
+    if (place) {
+      const images = place.batch.images.filter((/** @type {any} */ one) => one.image !== image.image);
+      place.show({ ...place.batch, images, pictures: place.batch.pictures - 1 });
     }
     offerUndo("The image is in the trash.", () => this.#bringBack(done));
   }
@@ -276,3 +319,6 @@ export class Feed {
     alarm(this.alert, error);
   }
 }
+
+/** @param {Place} one @param {Place} other */
+const latestFirst = (one, other) => (one.batch.place > other.batch.place ? -1 : 1);

@@ -4,7 +4,7 @@ import { gridAddress, gridOf, restoreImages } from "../api.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { offerUndo } from "../undo.js";
 import { counted, differenceOf, nameOf, titleOf } from "../words.js";
-import { listed, Viewer } from "./viewer.js";
+import { allOf, listed, Viewer } from "./viewer.js";
 
 const AGAIN_MILLISECONDS = 2_000;
 /** Of a large sweep every look costs its server something: most of the time it is left alone. */
@@ -22,7 +22,7 @@ let asking = new AbortController();
 let timer = 0;
 
 const viewer = new Viewer({
-  items: () => images().filter((image) => image.url || image.status === "failed" || image.image === viewer.image?.image),
+  items: () => allOf(images().filter((image) => image.url || image.status === "failed" || image.image === viewer.image?.image)),
   gone: (_, done) => {
     look();
     offerUndo("The image is in the trash.", async () => {

@@ -18,10 +18,18 @@ const PATIENCE_MILLISECONDS = 15_000;
 const AHEAD = 12;
 
 /**
+ * Images that follow each other: those of a list that are here, or some of them around one.
+ * @typedef {object} Some
+ * @property {any[]} items images of the API with `batchId`, see `listed`
+ * @property {number} first the place of the first of them in the list
+ * @property {number} total how many the list has
+ */
+
+/**
  * What a page tells the viewer.
  * @typedef {object} Told
- * @property {() => any[]} items what is gone through, in order: images of the API with `batchId`, see `listed`
- * @property {() => Promise<void>} [more] fetch what comes after the last
+ * @property {(key: string) => Some} items what is gone through, around the image that goes by this key
+ * @property {(key: string) => Promise<void>} [more] fetch what comes before and after those
  * @property {(image: any, done: any) => void} gone an image was deleted, by what the API answered
  * @property {(image: any) => void} [marked] it is a favorite now, or not any more
  * @property {(image: any) => void} [retried] one that failed is queued again
@@ -91,7 +99,7 @@ export class Viewer {
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
   async openKey(key) {
     this.place.wanted = key;
-    const known = this.told.items().find((item) => keyOfImage(item) === key);
+    const known = this.told.items(key).items.find((item) => keyOfImage(item) === key);
     if (known) {
       this.open(known);
       return;
@@ -109,7 +117,8 @@ export class Viewer {
   /** The list has changed: one is there that was not, or is not any more. */
   refresh() {
     if (!dialog.open) return;
-    const now = this.told.items().find((item) => keyOfImage(item) === keyOfImage(this.image));
+    const { items, here } = this.#here();
+    const now = items[here];
     if (now && now.status !== this.image.status) this.#show(now);
     else this.#place();
   }
@@ -138,23 +147,24 @@ export class Viewer {
 
   /** Where the image is in the list, and what is around it. */
   #place() {
-    const { items, here } = this.#here();
+    const { items, here, first, total } = this.#here();
     this.strip.show(items, here, keyOfImage);
-    say(byId("viewer-at"), here < 0 ? "" : `${here + 1} of ${items.length}`);
+    say(byId("viewer-at"), here < 0 ? "" : `${(first + here + 1).toLocaleString()} of ${total.toLocaleString()}`);
     byId("previous").disabled = here <= 0;
     byId("next").disabled = here < 0 || here === items.length - 1;
-    if (here >= 0 && here >= items.length - AHEAD) this.#fetchMore(items.length);
+    if (here >= 0 && (here >= items.length - AHEAD || (first && here < AHEAD))) this.#fetchMore(items.length);
   }
 
   /** @param {number} before how many there are */
   async #fetchMore(before) {
-    await this.told.more?.();
+    await this.told.more?.(keyOfImage(this.image));
     if (dialog.open && this.#here().items.length !== before) this.#place();
   }
 
   #here() {
-    const items = this.told.items();
-    return { items, here: items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image)) };
+    const key = keyOfImage(this.image);
+    const some = this.told.items(key);
+    return { ...some, here: some.items.findIndex((item) => keyOfImage(item) === key) };
   }
 
   /** @param {any} image */
@@ -184,7 +194,8 @@ export class Viewer {
     const { image } = this;
     try {
       const { favorite } = await markFavorite(image, !image.favorite);
-      for (const one of [image, ...this.told.items().filter((item) => keyOfImage(item) === keyOfImage(image))]) one.favorite = favorite;
+      const key = keyOfImage(image);
+      for (const one of [image, ...this.told.items(key).items.filter((item) => keyOfImage(item) === key)]) one.favorite = favorite;
       if (this.image === image) this.#tell(image);
       this.told.marked?.(image);
     } catch (error) {
@@ -254,3 +265,6 @@ export const addressIn = (batchId, image) =>
  * @param {any} image
  */
 export const listed = (batch, image) => ({ parameters: {}, readOnly: false, file: "", prompt: "", ...batch, ...image });
+
+/** A list of which everything is here. @param {any[]} items @returns {Some} */
+export const allOf = (items) => ({ items, first: 0, total: items.length });
