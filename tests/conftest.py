@@ -69,11 +69,11 @@ if _serves_for_tests(_SHARED_MEMORY):
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are processors, since many tests wait for processes and servers most of their time.
 
-    Three on two processors kept them busy for 60 % of the time; each further one costs some eight seconds of CPU, and
-    takes about a gigabyte with what it starts.
+    Three on two processors kept them busy for 60 % of the time, five for 88 %; each further one costs some seven
+    seconds of CPU, for collecting and for a PostgreSQL and a browser of its own, and a gigabyte with what it starts.
     """
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(2, min((os.cpu_count() or 1) * 5 // 2, memory_bytes >> 30))
+    return max(2, min((os.cpu_count() or 1) * 3, memory_bytes >> 30))
 
 
 @pytest.fixture(scope="session", autouse=True)
