@@ -13,15 +13,13 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from orchestrator.accepting import stop_accepting
 from orchestrator.sandbox.settings import HoldPoint, SandboxSettings
 
 if TYPE_CHECKING:
     from orchestrator.sandbox.machine import Machine
 
 _SHUTDOWN_SECONDS = 0.5
-_ROUNDS_OF_ACCEPTING = 5
-"""Rounds of the event loop in which connections come up that are being accepted."""
-
 _LOOK_SECONDS = 0.2
 
 
@@ -218,10 +216,7 @@ class _ServerThread:
             await self._stop.wait()
             await self._machine.events.close_all()
         finally:
-            # asyncio leaves a connection open that is being accepted while its server closes.
-            self._loop.remove_reader(self._listener)
-            for _ in range(_ROUNDS_OF_ACCEPTING):
-                await asyncio.sleep(0)
+            await stop_accepting([self._listener])
             await runner.cleanup()
             publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):

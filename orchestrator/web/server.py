@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import uvicorn
 
+from orchestrator.accepting import stop_accepting
 from orchestrator.errors import UsageError, located
 from orchestrator.places import real_root
 from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
@@ -131,6 +132,7 @@ class WebServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Every other connection ends by itself, and would be waited for as these.
         self._events.close()
+        await stop_accepting(one for server in self.servers for one in server.sockets)
         await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

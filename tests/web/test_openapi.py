@@ -95,10 +95,9 @@ def test_the_three_calls_of_the_contract_are_there(shown: Front) -> None:
     assert keyed == dict.fromkeys(making, mistaken), "an Idempotency-Key sent twice"
 
 
-def test_every_route_says_what_it_takes_and_answers() -> None:
+def test_every_route_says_what_it_takes_and_answers(shown: Front) -> None:
     """In models of ours: a script's client is made from this document."""
-    app = create_app(WatchedStates([]), Supervisor(WatchedStates([])))
-    document = app.openapi()
+    document = shown.http.get("/openapi.json").json()
     found = [call for calls in document["paths"].values() for call in calls.values()]
     names = [call["operationId"] for call in found]
     assert [name for name in names if not re.fullmatch("[a-z]+([A-Z][a-z]+)*", name)] == [], "made up by FastAPI"
