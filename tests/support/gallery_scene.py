@@ -65,12 +65,13 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def gallery_over(*library: Album) -> Iterator[Gallery]:
-    """A gallery in which nothing is run, so its content does not change by itself."""
+def gallery_over(*library: Album, token: str | None = None) -> Iterator[Gallery]:
+    """A gallery in which nothing is run, so its content does not change by itself. Calls of `http` show the token."""
     overrides = Overrides(output_dir=library[0].output, servers=("http://127.0.0.1:9",))
     watched = WatchedStates([album.state for album in library], overrides)
-    app = create_app(watched, Idle(watched, arguments=[], environment={}))
-    with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as http:
+    app = create_app(watched, Idle(watched, arguments=[], environment={}), token=token)
+    headers = {"Origin": ORIGIN} | ({"Authorization": f"Bearer {token}"} if token else {})
+    with TestClient(app, base_url=ORIGIN, headers=headers) as http:
         yield Gallery(library, http, watched)
 
 
