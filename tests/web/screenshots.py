@@ -1,7 +1,7 @@
-"""Screenshots of every view, in light, in dark and at a phone's width: `python -m tests.web.screenshots DIR [VIEW…]`.
+"""Screenshots of twelve views, light and dark, at four widths: `python -m tests.web.screenshots DIR [SCENE…]`.
 
-To be looked at after a change of how the pages look. `python -m tests.web.screenshots --docs` takes those of the
-README anew. Needs Playwright and a Chromium.
+To be looked at after a change of how the pages look. Scenes beyond the twelve are taken by name (`away`, `trash`).
+`python -m tests.web.screenshots --docs` takes those of the README anew. Needs Playwright and a Chromium.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,18 @@ from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
-    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "device_scale_factor": 2},
-}
+PHONE: dict[str, Any] = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+DEVICES: tuple[tuple[dict[str, Any], tuple[tuple[int, int], ...]], ...] = (
+    (PHONE, ((390, 844),)),
+    ({}, ((1100, 760), (1440, 900), (2560, 1440))),
+)
+"""What a browser is like, and the sizes of its window."""
+SCHEMES = ("light", "dark")
+OWL = "An owl in the snow at night, moonlight, feathers in sharp focus"
+SHIP = "A paper ship in a puddle, macro, rain, neon signs mirrored in the water around it"
 PROMPT = "A lighthouse on a cliff at dusk, long shadows over the dunes, film grain"
 PACE_SECONDS = 0.8
+STANDING_SECONDS = 60.0
 # An image that is to be loaded when it comes into sight would be waited for without end.
 LOADED = "all => Promise.all(all.map(one => { one.loading = 'eager'; return one.decode().catch(() => {}); }))"
 
@@ -41,32 +47,37 @@ Scene = Callable[["Set", Any], Iterator[None]]
 class Set:
     """What the scenes are taken of."""
 
-    def __init__(self, sandbox: Sandbox, served: Served, picky: Served, stuck: Served) -> None:
+    def __init__(self, sandbox: Sandbox, served: Served, picky: Served, stuck: Served, unused: Served) -> None:
         """`picky`: takes every seed for the number of steps, so that ComfyUI refuses 0 and large ones.
 
-        `stuck`: has a workflow that ComfyUI refuses.
+        `stuck`: has a workflow that ComfyUI refuses. `unused`: has made nothing.
         """
-        self.sandbox, self.served, self.picky, self.stuck = sandbox, served, picky, stuck
+        self.sandbox, self.served, self.picky, self.stuck, self.unused = sandbox, served, picky, stuck, unused
         stuck.burst("generate", "--prompt", PROMPT, "--count", "4", "--name", "lighthouses", "--queue-only")
         sweeps = ("cfg=3,5,7,9", "steps=2,4,8", "sampler=euler,dpmpp_2m")
         axes = [word for sweep in sweeps for word in ("--sweep", sweep)]
         served.burst("generate", "--prompt", PROMPT, *axes, "--name", "sweep")
+        served.made(SHIP, count=7, baseParameters={"width": 640, "height": 960})
+        served.made(f"{SHIP}, at dawn", count=5, baseParameters={"width": 1152, "height": 640})
+        served.made(OWL, count=12)
         self.complete = served.made(PROMPT, count=8)
         self.partial = picky.made(PROMPT, count=4, seedMode="incremental", baseSeed=0)
         self.failed = picky.made(PROMPT, count=3)
 
     def under_way(self, page: Any, *, images: int, served: Served | None = None, **said: Any) -> str:
-        """A batch with so many images there; the page shows it."""
-        self.sandbox.change(seconds_per_prompt=PACE_SECONDS)
+        """A batch with so many images there, and one under way for as long as anybody looks; the page shows it."""
+        quick = [PACE_SECONDS / 4] * images
+        self.sandbox.change(seconds_next=quick, seconds_per_prompt=STANDING_SECONDS, latent_previews=True)
         served = served or self.served
-        batch = served.begin(PROMPT, count=12, **said)
+        batch = served.begin(PROMPT, count=12, **{"baseParameters": {"steps": 12}} | said)
         page.goto(f"{served.url}/?batch={batch}")
-        page.locator(".shot-picture img").nth(images - 1).wait_for()
+        page.locator(".shot-picture img:not(.shot-preview)").nth(images - 1).wait_for()
+        page.locator(".shot-preview").wait_for()
         return batch
 
     def stop(self) -> None:
         """Nothing is under way any more."""
-        self.sandbox.change(seconds_per_prompt=0.0)
+        self.sandbox.change(**SandboxSettings().as_dict())
         for served in (self.served, self.picky):
             served.cancel_all()
 
@@ -99,10 +110,25 @@ def mistakes(_: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def start(scene: Set, page: Any) -> Iterator[None]:
+    """One batch is under way, others were made."""
+    scene.under_way(page, images=4)
+    page.goto("/")
+    page.locator(".feed-preview:not([hidden])").wait_for()
+    yield
+    scene.stop()
+
+
 def recent(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
     page.get_by_role("radio", name="Recent batches").check()
     page.locator(".feed-batch").first.wait_for()
+    yield
+
+
+def unused(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(scene.unused.url)
+    page.locator("#feed-note").wait_for()
     yield
 
 
@@ -224,6 +250,33 @@ def gallery(_: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def chosen(scene: Set, page: Any) -> Iterator[None]:
+    next(gallery(scene, page))
+    boxes = page.locator(".tile-pick")
+    boxes.nth(1).check()
+    boxes.nth(3).check()
+    yield
+
+
+def batches(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/gallery?view=batches")
+    page.locator(".batch img").first.wait_for()
+    yield
+
+
+def trash(scene: Set, page: Any) -> Iterator[None]:
+    batch = scene.served.made(OWL, count=3)
+    scene.served.answer("DELETE", f"/api/batches/{batch}")
+    page.goto("/gallery?view=trash")
+    page.locator("#trash img").first.wait_for()
+    yield
+
+
+def missing(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/nothing")
+    yield
+
+
 def set_aside(scene: Set, page: Any) -> Iterator[None]:
     page.goto(f"{scene.stuck.url}/?batch=lighthouses")
     page.locator("#set-aside li").wait_for()
@@ -253,33 +306,43 @@ def queue(scene: Set, page: Any) -> Iterator[None]:
     scene.stop()
 
 
-SCENES: tuple[Scene, ...] = (
+VIEWS: tuple[Scene, ...] = (
+    unused,
     form,
+    start,
+    progress,
+    comparison,
+    partly_failed,
+    viewer,
+    slider,
+    grid,
+    gallery,
+    states,
+    queue,
+)
+"""Those that are always taken."""
+OTHERS: tuple[Scene, ...] = (
     sweep,
     mistakes,
     recent,
     comfyui_away,
-    progress,
     failing,
     cancelled,
-    partly_failed,
     all_failed,
-    comparison,
     pair,
-    slider,
     compare_four,
-    viewer,
     more_like_this,
     a_stage,
     viewer_of_failed,
-    grid,
     away,
-    gallery,
-    states,
+    chosen,
+    batches,
+    trash,
     set_aside,
     states_set_aside,
-    queue,
+    missing,
 )
+"""Those that are taken by name."""
 
 
 DOCS: dict[str, tuple[Scene, dict[str, Any]]] = {
@@ -305,23 +368,22 @@ def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
         tempfile.TemporaryDirectory() as home,
         tempfile.TemporaryDirectory() as other,
         tempfile.TemporaryDirectory() as third,
+        tempfile.TemporaryDirectory() as fourth,
         Sandbox(SandboxSettings()) as sandbox,
         Served(Path(home), servers=[sandbox.url], template=template) as served,
         Served(Path(other), servers=[sandbox.url], template=template, options=binding) as picky,
         Served(Path(third), servers=[sandbox.url], template=unusable_template()) as stuck,
+        Served(Path(fourth), servers=[sandbox.url], template=template) as unused,
         running_chromium(chromium_path() or "chromium") as browser,
     ):
-        stage = Set(sandbox, served, picky, stuck)
+        stage = Set(sandbox, served, picky, stuck, unused)
         yield stage, lambda **look: browser.new_context(base_url=served.url, **look).new_page()
 
 
-def take(scene: Scene, stage: Set, page: Any, path: Path, *, whole: bool) -> None:
-    """`whole`: all of the page, however far down it goes."""
-    for _ in scene(stage, page):
-        page.locator("img[src]").evaluate_all(LOADED)
-        page.screenshot(path=path, full_page=whole)
-    page.context.close()
-    print(path)
+def take(page: Any, path: Path) -> None:
+    page.locator("img[src]").evaluate_all(LOADED)
+    page.screenshot(path=path)
+    print(path, flush=True)
 
 
 def record(stage: Set, page: Any, path: Path) -> None:
@@ -354,13 +416,23 @@ def record(stage: Set, page: Any, path: Path) -> None:
 
 
 def take_all(directory: Path, names: Collection[str]) -> None:
+    """As `SCENE-WIDTH-SCHEME.png`."""
     directory.mkdir(parents=True, exist_ok=True)
+    chosen_scenes = [one for one in (*VIEWS, *OTHERS) if one.__name__ in names] if names else VIEWS
     with staged() as (stage, visit):
-        for look, parts in LOOKS.items():
-            for scene in SCENES:
-                if not names or scene.__name__ in names:
-                    path = directory / f"{scene.__name__}-{look}.png"
-                    take(scene, stage, visit(**parts), path, whole=look == "phone")
+        for scene in chosen_scenes:
+            for device, sizes in DEVICES:
+                page = visit(viewport=_size(sizes[0]), **device)
+                for _ in scene(stage, page):
+                    for size, scheme in product(sizes, SCHEMES):
+                        page.set_viewport_size(_size(size))
+                        page.emulate_media(color_scheme=scheme)
+                        take(page, directory / f"{scene.__name__}-{size[0]}-{scheme}.png")
+                page.context.close()
+
+
+def _size(sides: tuple[int, int]) -> dict[str, int]:
+    return dict(zip(("width", "height"), sides, strict=True))
 
 
 def take_docs() -> None:
@@ -369,8 +441,10 @@ def take_docs() -> None:
     with staged() as (stage, visit):
         record(stage, visit(viewport=_RECORDED, color_scheme="light"), docs / RECORDING)
         for name, (scene, look) in DOCS.items():
-            path = docs / name
-            take(scene, stage, visit(**look), path, whole=False)
+            path, page = docs / name, visit(**look)
+            for _ in scene(stage, page):
+                take(page, path)
+            page.context.close()
             Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
