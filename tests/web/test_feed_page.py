@@ -260,7 +260,7 @@ def test_an_image_opens_in_the_viewer_and_back_closes_it(old_page: Any) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator("#viewer-title")).to_contain_text("Image 3")
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#viewer-title")).to_contain_text("Image 1 · b58")
+    expect(page.locator("#viewer-title")).to_contain_text("Image 1 · prompt 58")
     page.go_back()
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.locator(".feed-batch").first).to_be_visible()

@@ -165,7 +165,7 @@ def test_images_are_chosen_and_opened_by_keys(visit: Callable[..., Any]) -> None
     page.keyboard.press("End")
     expect(tiles(page).last.get_by_role("link")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#viewer-title")).to_have_text("Image 1 · b1")
+    expect(page.locator("#viewer-title")).to_have_text("Image 1 · a fox in the snow")
     page.keyboard.press("Escape")
     expect(tiles(page).last.get_by_role("link")).to_be_focused()
 

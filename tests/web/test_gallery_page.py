@@ -407,6 +407,9 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Any], album: A
         album.add(name, [{}], directory=name)
         album.complete(f"{name}/001", f"{name}/image.png", data=png(size=size), at=NOON + HOUR)
     page = visit(phone=True)
+    expect(page.get_by_label("Model")).to_be_hidden()
+    page.get_by_role("button", name="Filters").click()
+    expect(page.get_by_label("Model")).to_be_visible()
     wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert page.evaluate(wide) == 0
     for number in (0, 1):
@@ -486,3 +489,28 @@ def test_a_3d_model_is_shown_as_a_tile(visit: Callable[..., Any], album: Album) 
     image = page.locator("#viewer-picture img")
     wait_until(lambda: is_drawn(image))
     expect(page.locator("#viewer-player")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("motion", "named"), [("no-preference", ["image", "image"]), ("reduce", [])])
+def test_an_image_grows_into_the_viewer_and_shrinks_back(
+    open_page: Callable[..., Any], server: Listening, album: Album, motion: str, named: list[str]
+) -> None:
+    fill(album, count=2)
+    page = open_page("about:blank", server=server, reduced_motion=motion)
+    page.add_init_script("""
+        globalThis.named = [];
+        const turn = document.startViewTransition.bind(document);
+        document.startViewTransition = (change) => {
+            const all = [...document.querySelectorAll("img")].map((one) => one.style.viewTransitionName);
+            named.push(...all.filter(Boolean));
+            return turn(change);
+        };
+    """)
+    page.goto(f"{server.url}/gallery")
+    tiles(page).first.get_by_role("link").click()
+    expect(page.locator("#viewer")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(tiles(page).first.get_by_role("link")).to_be_focused()
+    assert page.evaluate("named") == named
+    expect(page.locator("img[style*='view-transition-name: image']")).to_have_count(0)

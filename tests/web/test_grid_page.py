@@ -69,7 +69,7 @@ def test_two_axes_are_chosen_and_the_address_keeps_them(server: Listening, open_
 def test_a_cell_opens_in_the_viewer_which_goes_through_the_table(server: Listening, open_page: OpenPage) -> None:
     page = open_page("/grid?batch=b1", server=server)
     page.locator('[data-image="b1/3"]').click()
-    expect(page.locator("#viewer-title")).to_have_text("Image 3 · b1")
+    expect(page.locator("#viewer-title")).to_have_text("Image 3 · a fox in the snow")
     expect(page.locator("#viewer-at")).to_have_text("2 of 6")
     page.keyboard.press("End")
     expect(page.locator("#viewer-picture")).to_contain_text("out of luck")

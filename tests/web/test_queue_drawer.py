@@ -89,6 +89,9 @@ def test_paused_runs_are_resumed_and_failed_items_are_tried_again(
 
 def test_the_log_of_the_last_run(open_page: Callable[..., Any], busy: Any) -> None:
     served, _ = busy
-    drawer = opened(open_page("/", server=served, phone=True))
+    page = open_page("/", server=served, phone=True)
+    drawer = opened(page)
     drawer.get_by_text("Log of the last run").click()
     expect(drawer.locator("#queue-log-text")).not_to_be_empty()
+    page.touchscreen.tap(180, 20)
+    expect(drawer).to_be_hidden()

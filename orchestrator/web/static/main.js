@@ -6,6 +6,7 @@ import { keepTyped } from "./kept.js";
 import { BatchView } from "./stage/batch.js";
 import { Feed } from "./stage/feed.js";
 import { nameTab } from "./tab.js";
+import { turn } from "./turn.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const workspace = byId("workspace");
@@ -63,13 +64,6 @@ async function show({ started, prompt } = {}) {
   if (before) scrollTo({ top, behavior: "instant" });
   await opened;
   if (!shown) viewer.place.arrive();
-}
-
-/** Change what is shown, from one view into the other where the browser does that. @param {() => void} change */
-function turn(change) {
-  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden;
-  if (isStill || !document.startViewTransition) change();
-  else document.startViewTransition(change);
 }
 
 /** Whether the composer is folded away, so that the images have all the width. @param {boolean} folded */

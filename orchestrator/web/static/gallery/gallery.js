@@ -228,6 +228,9 @@ form.addEventListener("reset", (event) => {
   look();
   field("text").focus();
 });
+byId("more-filters").addEventListener("click", (/** @type {any} */ event) => {
+  event.currentTarget.ariaExpanded = String(form.classList.toggle("open"));
+});
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   search.close();

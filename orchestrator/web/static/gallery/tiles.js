@@ -22,7 +22,8 @@ export const described = (image) =>
 /** One image; what a click does is the list's affair. @param {any} image @returns {HTMLElement} */
 export function pictureTile(image) {
   const name = described(image);
-  const link = make("a", { className: "tile-picture", href: addressOf(image), draggable: false }, shown(image, image.thumbnail, "lazy"));
+  const opens = { className: "tile-picture", href: addressOf(image), "data-image": keyOfImage(image), draggable: false };
+  const link = make("a", opens, shown(image, image.thumbnail, "lazy"));
   const pick = make("input", { type: "checkbox", className: "tile-pick", "aria-label": `Choose ${name}`, tabIndex: -1 });
   const facts = [image.seed === null ? "" : `seed ${image.seed}`, image.model ?? "", ...image.tags.map((/** @type {string} */ tag) => `#${tag}`)];
   const parts = [link, pick];

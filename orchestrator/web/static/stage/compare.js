@@ -175,7 +175,7 @@ export class Comparison {
 
   #chosenChanged() {
     const chosen = this.chosen;
-    say(byId("chosen"), chosen.length ? `${counted(chosen.length, "image")} selected` : `Select two to ${MOST} images to compare`);
+    say(byId("chosen"), chosen.length ? `${counted(chosen.length, "image")} selected` : `Select 2 to ${MOST} images to compare`);
     say(byId("choose-all"), chosen.length && chosen.length === this.boxes.size ? "Select none" : "Select all");
     byId("compare").disabled = chosen.length < 2 || chosen.length > MOST;
     const link = byId("download");

@@ -10,14 +10,20 @@ const AGAIN_MILLISECONDS = 2_000;
 /** Of a large sweep every look costs its server something: most of the time it is left alone. */
 const PAUSES = 10;
 /** @type {Record<string, string>} */
-const WORDS = { pending: "Queued", submitted: "Rendering…", failed: "✕ Failed", cancelled: "Cancelled", completed: "No image" };
+const WORDS = { pending: "Queued", submitted: "On a server", failed: "✕ Failed", cancelled: "Cancelled", completed: "No image" };
 const AXES = ["rows", "columns"];
+/** The least and the most that a cell is made by itself, what is between two, and the heads of the rows. */
+const CELL_PIXELS = [96, 280];
+const GAP_PIXELS = 10;
+const HEADS_PIXELS = 120;
 
 const alert = byId("grid-alert");
 const table = byId("grid-table");
 /** As the last answer has it. @type {any} */
 let grid = null;
 let drawn = "";
+/** Somebody chose how large the cells are. */
+let isSized = false;
 let asking = new AbortController();
 let timer = 0;
 
@@ -91,8 +97,25 @@ function show() {
   say(byId("grid-note"), noteOf());
   // What is looked at stays where it is unless something has changed.
   const looks = JSON.stringify([grid.cells, grid.rows, grid.columns, grid.axes]);
-  if (looks !== drawn) draw();
+  if (looks !== drawn) {
+    draw();
+    fit();
+  }
   drawn = looks;
+}
+
+/** Cells as large as all columns have room for, until somebody chooses. */
+function fit() {
+  if (isSized) return;
+  const room = /** @type {HTMLElement} */ (byId("grid-scroller").parentElement).clientWidth - HEADS_PIXELS;
+  const [least, most] = CELL_PIXELS;
+  const columns = grid.axes[grid.columns].values.length * (grid.cells.flat().some((/** @type {any[]} */ cell) => cell.length > 1) ? 2 : 1);
+  byId("grid-size").value = String(Math.max(least, Math.min(most, room / columns - GAP_PIXELS)));
+  size();
+}
+
+function size() {
+  table.style.setProperty("--cell", `${byId("grid-size").value}px`);
 }
 
 function noteOf() {
@@ -193,7 +216,10 @@ byId("grid-others").addEventListener("change", (/** @type {any} */ event) => {
   at[Number(event.target.dataset.axis)] = Number(event.target.value);
   choose(grid, at);
 });
-byId("grid-size").addEventListener("input", (/** @type {any} */ event) => table.style.setProperty("--cell", `${event.target.value}px`));
+byId("grid-size").addEventListener("input", () => {
+  isSized = true;
+  size();
+});
 byId("grid-choice").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
 // All are as large as the first one.
 table.addEventListener("load", (/** @type {any} */ event) => {
@@ -202,5 +228,5 @@ table.addEventListener("load", (/** @type {any} */ event) => {
   }
 }, true);
 onRetry(alert, look);
-table.style.setProperty("--cell", `${byId("grid-size").value}px`);
+size();
 look();

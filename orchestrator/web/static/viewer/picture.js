@@ -66,7 +66,7 @@ export class Picture {
 const sourceOf = (image) => (image.kind === "image" ? image.thumbnail && image.url : image.thumbnail);
 
 /** @type {Record<string, string>} */
-const WORDS = { pending: "Queued", submitted: "Rendering…", failed: "Failed", cancelled: "Cancelled" };
+const WORDS = { pending: "Queued", submitted: "On a server", failed: "Failed", cancelled: "Cancelled" };
 
 /** @param {any} image that is not there, or that no browser shows */
 function missing(image) {

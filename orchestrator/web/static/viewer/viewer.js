@@ -9,6 +9,7 @@ import { Acts } from "./acts.js";
 import { isLoose, nameOf } from "../words.js";
 import { Facts } from "./facts.js";
 import { Filmstrip } from "./filmstrip.js";
+import { grow, shrink } from "./growing.js";
 import { drawIcons } from "./icons.js";
 import { Picture } from "./picture.js";
 
@@ -45,7 +46,7 @@ export class Viewer {
     /** @type {any} */
     this.image = null;
     this.asking = new AbortController();
-    this.place = new Place("image", { open: (value) => this.openKey(value), close: () => dialog.close() });
+    this.place = new Place("image", { open: (value) => this.openKey(value), close: () => this.close() });
     this.picture = new Picture((step) => this.#go(step));
     this.strip = new Filmstrip(byId("viewer-strip"), (image) => this.#show(image));
     this.facts = new Facts(status);
@@ -55,12 +56,17 @@ export class Viewer {
   }
 
   #listen() {
-    const acts = { previous: () => this.#go(-1), next: () => this.#go(1), "viewer-close": () => dialog.close() };
+    const acts = { previous: () => this.#go(-1), next: () => this.#go(1), "viewer-close": () => this.close() };
     for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
     for (const [id, act] of Object.entries(this.#zooms())) byId(id).addEventListener("click", act);
     byId("viewer-delete").addEventListener("click", () => this.#delete());
     byId("viewer-star").addEventListener("click", () => this.#star());
     dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    dialog.addEventListener("cancel", (/** @type {Event} */ event) => {
+      if (event.target !== dialog) return;
+      event.preventDefault();
+      this.close();
+    });
     dialog.addEventListener("close", () => {
       this.asking.abort();
       this.place.leave();
@@ -92,8 +98,20 @@ export class Viewer {
   /** @param {any} image */
   open(image) {
     this.#show(image);
+    if (dialog.open) dialog.focus();
+    else grow(keyOfImage(image), () => this.#unfold());
+  }
+
+  close() {
+    shrink(keyOfImage(this.image), () => dialog.close());
+  }
+
+  #unfold() {
+    // It may have been left again in the meantime.
+    if (this.place.wanted === null) return;
     if (!dialog.open) dialog.showModal();
     dialog.focus();
+    this.refresh();
   }
 
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
@@ -169,7 +187,8 @@ export class Viewer {
 
   /** @param {any} image */
   #tell(image) {
-    say(byId("viewer-title"), isLoose(image) ? nameOf(image) : `${nameOf(image)} · ${image.batchName ?? image.batchId}`);
+    const of = image.batchName || image.prompt || image.batchId;
+    say(byId("viewer-title"), isLoose(image) ? nameOf(image) : `${nameOf(image)} · ${of}`);
     this.facts.show(image);
     this.acts.show(image);
     byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
