@@ -24,7 +24,7 @@ _HEADINGS = {
     "Items in hand": ("priority", "edit", "forget", "star", "tag", "trash"),
     "Batches and history": ("stage", "sync", "batches", "report", "history"),
     "Servers, workflows and the browser": ("servers", "doctor", "template", "adopt", "serve", "node"),
-    "Unattended": ("schedule",),
+    "Unattended": ("schedule", "metrics"),
     "Many hosts": ("fleet", "worker"),
     "Repair": ("verify", "reset", "state"),
     "Try it": ("demo", "sandbox"),

@@ -105,14 +105,16 @@ class Stretch:
             "scattered": self.is_scattered,
         }
 
-    def as_text(self) -> str:
-        """`00:10–06:50  37 runs, done: 412 completed`."""
+    def as_text(self, *, dated: bool = False) -> str:
+        """`00:10–06:50  37 runs, done: 412 completed`; `dated`: always with the day."""
         first, last = self.runs[0], self.runs[-1]
         failed = f", {self.failed} failed" if self.failed else ""
         reason = f"; {_shortened(last.reason)}" if last.reason is not None else ""
         between = ", others between them" if self.is_scattered else ""
         runs = f"{counted(len(self.runs), 'run')}, {text_of(last.ended, last.reason)}{between}"
-        return f"{_span(first.started_at, last.ended_at)}  {runs}: {self.completed} completed{failed}{reason}"
+        return (
+            f"{_span(first.started_at, last.ended_at, dated=dated)}  {runs}: {self.completed} completed{failed}{reason}"
+        )
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ class History:
 
     def as_text(self) -> str:
         """At most 20 lines for a person, times local."""
-        lines = [self._headline(), *(f"  {stretch.as_text()}" for stretch in self.stretches)]
+        lines = [self._headline(), *(f"  {stretch.as_text(dated=self._is_of_days)}" for stretch in self.stretches)]
         lines += self._failure_lines()
         lines += [f"Note: {note}" for note in self.notes[:_NOTES_SHOWN]]
         if self.slowest:
@@ -195,6 +197,11 @@ class History:
         if self.status.holders:
             lines.append(f"At work: {self.status.holders[0].describe()}")
         return in_lines([*lines, f"Now: {self.status.next_line()}"])
+
+    @property
+    def _is_of_days(self) -> bool:
+        """A time of day alone would not say when."""
+        return self.until - self.since > timedelta(days=1, hours=1)
 
     def _headline(self) -> str:
         since = f"Since {_minute(self.since)}"
@@ -216,9 +223,8 @@ class History:
     def _waiting_lines(self) -> list[str]:
         parts = []
         if longest := self._longest_gap():
-            parts.append(
-                f"no run at work for {spoken_seconds(self.idle_seconds)} (longest {_span(*longest, seconds=True)})"
-            )
+            when = _span(*longest, seconds=True, dated=self._is_of_days)
+            parts.append(f"no run at work for {spoken_seconds(self.idle_seconds)} (longest {when})")
         if self.fruitless_seconds >= 1:
             parts.append(f"{spoken_seconds(self.fruitless_seconds)} in runs that ended no item")
         return [f"Waiting: {'; '.join(parts)}"] if parts else []
@@ -353,11 +359,11 @@ def _minute(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _span(start: datetime, end: datetime, *, seconds: bool = False) -> str:
-    """`00:10–06:50`; with the day where the two are on different ones."""
+def _span(start: datetime, end: datetime, *, seconds: bool = False, dated: bool = False) -> str:
+    """`00:10–06:50`; with the day if `dated`, and where the two are on different ones."""
     start, end = start.astimezone(), end.astimezone()
     time = "%H:%M:%S" if seconds and end - start < timedelta(minutes=2) else "%H:%M"
-    if start.date() != end.date():
+    if dated or start.date() != end.date():
         time = f"%m-%d {time}"
     return f"{start:{time}}–{end:{time}}"
 

@@ -6,11 +6,13 @@ Every store applies `with_ended_attempt` to each change of an item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 import msgspec
 
+from state.burst_record import BurstRecord
 from state.item import (
     ErrorRecord,
     Item,
@@ -72,6 +74,46 @@ class Tried(msgspec.Struct, frozen=True, gc=False):
     @property
     def completed_attempt(self) -> PastAttempt | None:
         return completed_attempt(self)
+
+
+_CLOCKS_DIFFER = timedelta(minutes=2)
+"""Of hosts, at most, for what a killed burst made to be found."""
+
+
+class _Made(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a record that say in which burst it was completed, and what was made."""
+
+    completed_by: str | None = None
+    server: str | None = None
+    seconds: float | None = None
+    outputs: tuple[OutputRecord, ...] = ()
+    sidecar: str | None = None
+
+
+_Part = TypeVar("_Part", bound=msgspec.Struct)
+
+
+class Completions(Protocol):
+    """As of `state.store.Store`."""
+
+    def completions(self, kind: type[_Part], *, since: datetime | None) -> Iterable[tuple[str, _Part]]: ...
+
+
+def with_what_was_made(killed: BurstRecord, store: Completions) -> BurstRecord:
+    """The record of a killed burst with what its items say that was made in it, which it could not count."""
+    made = (
+        one
+        for _, one in store.completions(_Made, since=killed.started_at - _CLOCKS_DIFFER)
+        if one.completed_by == killed.burst
+    )
+    seconds: dict[str, float] = {}
+    rendered = size = 0
+    for one in made:
+        rendered += 1
+        size += sum(output.bytes for output in one.outputs if output.path != one.sidecar)
+        if one.server is not None and one.seconds:
+            seconds[one.server] = round(seconds.get(one.server, 0.0) + one.seconds, 3)
+    return msgspec.structs.replace(killed, rendered=rendered, bytes=size, server_seconds=seconds)
 
 
 def _result(before: Item, after: Item) -> str | None:

@@ -70,6 +70,19 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     pid: int | None = None
     """The process there."""
     set_aside: tuple[SetAsideRecord, ...] = ()
+    rendered: int = 0
+    """Items that were completed in it; of a killed burst too, whose `completed` is 0."""
+    server_seconds: dict[str, Seconds] = {}
+    """By server: how long it rendered these."""
+    bytes: int = 0
+    """Of their outputs."""
+    put_back: int = 0
+    """Attempts that made nothing and whose items were due again."""
+    rendered_twice: int = 0
+    possibly_twice: int = 0
+    checkpoints: int = 0
+    checkpoint_seconds: Seconds = 0.0
+    """What these took, together."""
 
     @property
     def run_started_at(self) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,19 @@ def _names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     metavar="N|auto",
     help="As of `run`.",
 )
+@Options.OUTPUT.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve figures for Prometheus at /metrics on this port.",
+)
+@Options.OUTPUT.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address for them; whoever reaches it may read them.",
+)
 @Options.OUTPUT.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
 @state_option
 @json_option
@@ -70,6 +84,8 @@ def worker(
     max_bursts: int,
     max_seconds: float,
     size: int | str,
+    metrics_port: int | None,
+    metrics_host: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -100,4 +116,13 @@ def worker(
     options = WorkerOptions(
         selection=Selection(servers, labels), at_once=max_bursts, burst=BurstOptions(max_seconds, str(size))
     )
-    sys.exit(work(state, options, say=say, announce=announce))
+    with _metrics(state, metrics_host, metrics_port):
+        sys.exit(work(state, options, say=say, announce=announce))
+
+
+def _metrics(state: Path, host: str, port: int | None) -> AbstractContextManager[object]:
+    if port is None:
+        return nullcontext()
+    from orchestrator.metrics.endpoint import served
+
+    return served([state], host=host, port=port)

@@ -103,6 +103,8 @@ class Bursts:
         self._records = records
         self._recorded = Tally()
         """The sum of this run's records."""
+        self._rendered_seconds: dict[str, float] = {}
+        """By server, as of this run's records."""
         self._age = age
         self._limit = limit
         self._notes = notes
@@ -205,6 +207,14 @@ class Bursts:
             host=this_host(),
             pid=os.getpid(),
             set_aside=self._dispatch.set_aside.records(),
+            rendered=done.completed - before.completed,
+            server_seconds=self._server_seconds(),
+            bytes=done.bytes - before.bytes,
+            put_back=done.put_back - before.put_back,
+            rendered_twice=done.rendered_twice - before.rendered_twice,
+            possibly_twice=done.possibly_twice - before.possibly_twice,
+            checkpoints=done.checkpoints - before.checkpoints,
+            checkpoint_seconds=round(done.checkpoint_seconds - before.checkpoint_seconds, 6),
         )
         took = spoken_seconds(record.seconds)
         log.info("burst %s ends (%s): %d completed, %d failed in %s", burst, how, record.completed, record.failed, took)
@@ -214,6 +224,16 @@ class Bursts:
         except StopBurst as full:
             error = error or full
         return _Ended(burst, how, error)
+
+    def _server_seconds(self) -> dict[str, float]:
+        """How long each server rendered what was completed since the last call."""
+        found = {}
+        for worker in self._workers:
+            name, now = worker.context.server.name, worker.context.tally.seconds
+            if seconds := round(now - self._rendered_seconds.get(name, 0.0), 3):
+                found[name] = seconds
+            self._rendered_seconds[name] = now
+        return found
 
     def _cycled(self, size: int) -> tuple[Ended, BurstError | None]:
         """How the burst ended, and the error that ended it. No server is contacted where there is nothing to do."""

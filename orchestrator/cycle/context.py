@@ -116,6 +116,7 @@ class WorkerContext:
             server_url=self.server.url,
             # What costs money is rendered again by a person alone.
             max_attempts=1 if terms.is_paid else self.options.max_attempts,
+            clock=self.clock,
         )
 
     @property

@@ -19,6 +19,10 @@ _COUNTED = (
     "put_back",
     "rendered_twice",
     "possibly_twice",
+    "bytes",
+    "seconds",
+    "checkpoints",
+    "checkpoint_seconds",
 )
 
 
@@ -37,6 +41,12 @@ class Tally(msgspec.Struct):
     """Prompts that were rendered after all, although they had been given up."""
     possibly_twice: int = 0
     """Items due again although a server may have rendered them: one out of reach, or one that forgot them."""
+    bytes: int = 0
+    """Of the outputs of completed items."""
+    seconds: float = 0.0
+    """How long their servers rendered them."""
+    checkpoints: int = 0
+    checkpoint_seconds: float = 0.0
     failures: list[tuple[str, str]] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     literal_texts: set[str] = msgspec.field(default_factory=set)

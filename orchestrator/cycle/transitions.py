@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
+from orchestrator.clock import Clock
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.tally import Tally
 from orchestrator.errors import StaleChange
@@ -29,7 +31,15 @@ class Transitions:
     """Of one worker. An item that another process has changed in the meantime is left as it is."""
 
     def __init__(
-        self, store: Store, lease: Lease, dispatch: Dispatch, tally: Tally, *, server_url: str, max_attempts: int
+        self,
+        store: Store,
+        lease: Lease,
+        dispatch: Dispatch,
+        tally: Tally,
+        *,
+        server_url: str,
+        max_attempts: int,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._lease = lease
@@ -37,11 +47,13 @@ class Transitions:
         self._tally = tally
         self._server_url = server_url
         self._max_attempts = max_attempts
+        self._clock = clock
 
     def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
         """The item's next record, durable on return; None if another process changed its status meanwhile."""
         try:
-            changed, *stages = self._lease.apply([Change(item.key, item.status, edit)], sync=sync)
+            with self._timed(counts=sync):
+                changed, *stages = self._lease.apply([Change(item.key, item.status, edit)], sync=sync)
         except StaleChange:
             return None
         self._follow(changed, stages)
@@ -49,12 +61,15 @@ class Transitions:
 
     def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
         """The outputs of several items are in place: one checkpoint for all of them. Returns the completed items."""
-        done = change_all(self._lease, items, lambda now: edits[now.key](now))
+        with self._timed():
+            done = change_all(self._lease, items, lambda now: edits[now.key](now))
         for item in done:
             if item.status is not Status.COMPLETED:
                 self._count(item)
                 continue
             self._tally.completed += 1
+            self._tally.seconds += item.seconds or 0.0
+            self._tally.bytes += sum(output.bytes for output in item.outputs if output.path != item.sidecar)
             self._dispatch.ended(item)
         if any(self._store.stages_of(item.key) for item in done):
             # Another worker may be the one that can run what is due now.
@@ -193,6 +208,14 @@ class Transitions:
     def cancel(self, item: Item) -> None:
         """Mark an item as cancelled, as was requested."""
         self._count(self.change(item, lambda now: now.cancel()))
+
+    @contextmanager
+    def _timed(self, *, counts: bool = True) -> Iterator[None]:
+        """Around a checkpoint. One that fails is none."""
+        began = self._clock.monotonic()
+        yield
+        self._tally.checkpoints += counts
+        self._tally.checkpoint_seconds += self._clock.monotonic() - began if counts else 0.0
 
     def _larger(self, item: Item, batch_size: int) -> list[Item]:
         """Due items of its batch with a larger size chosen by `auto`; none whose prompt may be on a server."""

@@ -18,6 +18,7 @@ from orchestrator.web import (
     grid_routes,
     image_routes,
     mark_routes,
+    metrics_routes,
     page_routes,
     queue_routes,
     state_routes,
@@ -53,6 +54,7 @@ _ROUTERS = (
     state_routes.router,
     trash_routes.router,
     queue_routes.router,
+    metrics_routes.router,
     page_routes.router,
 )
 
@@ -93,6 +95,7 @@ def create_app(
     app.state.webhooks = webhooks or Webhooks()
     app.state.servers = state_routes.ServerQueues()
     app.state.library, app.state.downloads = Library(watched), chosen_routes.Downloads()
+    app.state.metrics = metrics_routes.MetricsText(watched)
     app.state.feed = Feed(app.state.library)
     app.state.events = EventStream("queue", lambda: queue_of(watched.states, supervisor).model_dump_json())
     error_responses.install(app)

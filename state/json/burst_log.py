@@ -8,7 +8,7 @@ from state.burst_record import MEMORY_RECORDS, BurstRecord
 from state.disk import Disk, Stamp
 from state.json.line_log import LineLog
 
-_RECORD_BYTES = 512
+_RECORD_BYTES = 768
 _LEAST_BYTES = 64 * 1024
 
 

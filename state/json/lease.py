@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.clock import Clock
+from state.attempts import with_what_was_made
 from state.change import Change
 from state.item import Item, Status
 from state.json.run_lock import FileRunLock
@@ -133,7 +134,7 @@ class JsonLease:
     def record_killed(self) -> None:
         last = self._store.bursts.read(last=1)
         if self._killed is not None and all(record.burst != self._killed.burst for record in last):
-            self.end_burst(self._killed)
+            self.end_burst(with_what_was_made(self._killed, self._store))
 
     def end(self) -> None:
         with self._guard:

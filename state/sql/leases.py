@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, select, update
 
 from orchestrator.clock import Clock
+from state.attempts import with_what_was_made
 from state.burst_record import BurstRecord
 from state.holder import Holder
+from state.sql.attempt_rows import completions
 from state.sql.database import Database
 from state.sql.logs import SqlBurstLog
 from state.sql.schema import items, leases
@@ -24,6 +26,7 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 _LITTLE_SECONDS = 2.0
 
+_Part = TypeVar("_Part", bound=msgspec.Struct)
 _decode = msgspec.json.Decoder(Holder).decode
 
 
@@ -106,9 +109,22 @@ class LeaseRows:
             ).all()
             if ended:
                 connection.execute(update(items).where(items.c.lease == row.id).values(lease=None))
-                found += [record] if (record := row.killed_record()) is not None else []
+                if (record := row.killed_record()) is not None:
+                    found.append(with_what_was_made(record, _Within(connection)))
         self._bursts.append_in(connection, found)
         return found
+
+
+@dataclass(frozen=True)
+class _Within:
+    """Completions as a transaction sees them."""
+
+    connection: Connection
+
+    def completions(self, kind: type[_Part], *, since: datetime | None) -> Iterator[tuple[str, _Part]]:
+        asked = completions(batch=None, since=since, until=None, servers=None)
+        decode = msgspec.json.Decoder(kind).decode
+        return ((row.key, decode(row.record)) for row in self.connection.execute(asked))
 
 
 def clock_difference(now: float, clock: Clock) -> timedelta:

@@ -69,6 +69,7 @@ SCENARIO = """
     history --json
     log
     schedule --every 5m --at 22:00-07:00
+    metrics
     template list
     servers add gpu9 http://127.0.0.1:9
     servers list
@@ -87,9 +88,9 @@ SCENARIO = """
     cancel zzzzzz
     retry prompts/nobodys.txt
 """
-_BY_EXIT_CODE = ("history", "log", "schedule")
-"""Of these only the exit code is compared: which attempt was when, and in which run, is another one each time; and a
-schedule names the state in its own way."""
+_BY_EXIT_CODE = ("history", "log", "schedule", "metrics")
+"""Of these only the exit code is compared: which attempt was when, and in which run, is another one each time; a
+schedule names the state in its own way, and metrics are figures of time."""
 _VARYING = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}\b", "UUID"),
     (r"\d{8}_\d{6}(_\w+)?", "BATCH"),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("aiohttp", "asyncio", "fastapi", "flask", "jinja2", "starlette", "uvicorn", "websockets"),
     *("procrastinate", "psycopg_pool", "psycopg", "psycopg2", "sqlalchemy", "sqlite3", "alembic", "sky"),
-    *("numpy", "tomli_w", "tqdm", "pytest"),
+    *("numpy", "prometheus_client", "tomli_w", "tqdm", "pytest"),
 }
 """Web, fleet and SQL, and what only other commands need."""
 OTHER_COMMANDS = {

@@ -45,7 +45,7 @@ class SimulatedRun:
             server.fuse = self.fuse
         self._clock = clock
         self._options = options or Options()
-        disk = KillableDisk(self.fuse)
+        disk = self.disk()
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._others = Follower(self._store)
         self._lease = self._store.lease()
@@ -70,6 +70,9 @@ class SimulatedRun:
             halt=threading.Event(),
         )
         return Worker(context, AtOnce(), AtOnce(), left=left_on(self._lease, server.url), routing=TakesAll())
+
+    def disk(self) -> KillableDisk:
+        return KillableDisk(self.fuse)
 
     def turn(self) -> None:
         """Step the next worker and then what follows it, or end the burst."""

@@ -1,0 +1,1 @@
+"""Figures of states for Prometheus: from what the state records, so that they go on over restarts of any process."""
