@@ -40,6 +40,9 @@ class CountsDocument(TypedDict):
     cancelled: int
 
 
+_STATUSES = tuple(Status)
+
+
 class Counts(Mapping[Status, int]):
     """Number of items by status, immutable. Holds every status, in the order of `Status`."""
 
@@ -48,7 +51,7 @@ class Counts(Mapping[Status, int]):
     def __init__(self, counts: Mapping[Status, int] | None = None) -> None:
         """A status that `counts` lacks is 0."""
         given = counts or {}
-        self._counts = {status: given.get(status, 0) for status in Status}
+        self._counts = {status: given.get(status, 0) for status in _STATUSES}
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Counts:

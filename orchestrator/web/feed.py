@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from orchestrator.batches.batch_parameters import asked_parameters, effective_parameters, template_values
-from orchestrator.batches.differences import title_of
-from orchestrator.batches.standing import standing_of
 from orchestrator.errors import BurstError, StateAway
 from orchestrator.outputs.containers import kind_of
 from orchestrator.statistics import pictures_of
+from orchestrator.web.batch_facts import facts_of
 from orchestrator.web.batch_start import is_repeatable
 from orchestrator.web.feed_schemas import FeedBatch, FeedImage, FeedPage
 from orchestrator.web.image_files import Picture, addresses_of
@@ -103,7 +102,7 @@ class Feed:
         seen = (*versions, self._library.orphaned_batches.version, *orphans, *notes)
         if seen == self._seen:
             return
-        entries = sorted([*self._watched(away), *_orphaned(orphans.values())], key=lambda one: one.place, reverse=True)
+        entries = sorted([*self._watched(away), *_orphaned(orphans.values())], key=_moment, reverse=True)
         active = sorted((one for one in entries if one.counts.remaining), key=_turn)
         shown = {one.id for one in active[:_ACTIVE_SHOWN]}
         self._all = _All(active, [one for one in entries if one.id not in shown], notes)
@@ -113,14 +112,15 @@ class Feed:
     def _watched(self, away: Collection[int]) -> Iterator[_Entry]:
         """Without those of states that are not there; of one that cannot be read, what was read before."""
         for state in (one for one in self._library.watched.states if one.number not in away):
-            counts = state.store.counts_by_batch() if state.store is not None else {}
+            counts = state.counts_by_batch()
             for name, batch in state.batches().items():
                 if name in counts:
                     yield _Entry(batch.record.created_at, name, state, batch, counts[name])
 
     def _made(self, after: str, size: int) -> FeedPage:
-        found = (one for one in self._all.entries if not after or one.place < after)
-        shown = list(islice(found, size + 1))
+        entries = self._all.entries
+        first = bisect_left(entries, True, key=lambda one: one.place < after) if after else 0
+        shown = entries[first : first + size + 1]
         active = () if after else self._all.active[:_ACTIVE_SHOWN]
         return FeedPage(
             active=[self._batch(one) for one in active],
@@ -131,29 +131,18 @@ class Feed:
         )
 
     def _batch(self, entry: _Entry) -> FeedBatch:
-        source, counts = entry.source, entry.counts
-        record = source if isinstance(source, OrphanedBatch) else source.record
+        source = entry.source
         images, made = self._images(entry)
         return FeedBatch(
-            batchId=entry.id,
+            **facts_of(source, entry.counts, state=entry.state, at=entry.at),
             place=entry.place,
-            state=entry.state.number,
             stateName=entry.state.path.name if len(self._library.watched.states) > 1 else None,
-            name=record.name,
-            prompt="\n".join(record.prompts[:1]),
-            title=title_of(record.prompts),
-            createdAt=entry.at,
-            status=standing_of(counts).browser_status,
-            totalImages=counts.total,
-            completedImages=counts.completed,
-            failedImages=counts.failed,
-            submittedImages=counts.submitted,
+            submittedImages=entry.counts.submitted,
             pictures=made,
             images=images,
             shape=self._shape(entry),
             parameters=source.parameters if isinstance(source, OrphanedBatch) else asked_parameters(source.record),
             isRepeatable=isinstance(source, WatchedBatch) and is_repeatable(source.record),
-            readOnly=isinstance(source, OrphanedBatch),
         )
 
     def _images(self, entry: _Entry) -> tuple[list[FeedImage], int]:
@@ -207,6 +196,11 @@ def _orphaned(found: Iterable[OrphanedBatch]) -> Iterator[_Entry]:
     for one in found:
         counts = Counts({status: max(0, one.totals.get(status, 0)) for status in Status if status not in DUE})
         yield _Entry(one.created_at, one.id, one.state, one, counts)
+
+
+def _moment(entry: _Entry) -> tuple[datetime, str]:
+    """Sorts as `place` does, and is quicker."""
+    return entry.at, entry.id
 
 
 def _turn(entry: _Entry) -> tuple[bool, str]:

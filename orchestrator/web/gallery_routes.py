@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from orchestrator.batches.differences import title_of
-from orchestrator.batches.standing import standing_of
 from orchestrator.marks import is_favourite
 from orchestrator.outputs.containers import kind_of
+from orchestrator.web.batch_facts import facts_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.create_schemas import ImageSettings
 from orchestrator.web.deletion import delete_batch, delete_picture
@@ -183,28 +182,16 @@ def image_of(entry: Entry) -> GalleryImage:
 
 
 def _batch(shelf: Shelf) -> GalleryBatch:
-    counts = _counts(shelf)
     source = shelf.source
-    is_left = isinstance(source, OrphanedBatch)
     record = source if isinstance(source, OrphanedBatch) else source.record
     addresses = [image_of(entry).thumbnail for entry in shelf.first]
     return GalleryBatch(
-        batchId=shelf.id,
-        name=source.name if isinstance(source, OrphanedBatch) else source.record.name,
-        state=shelf.state.number,
-        prompt="\n".join(record.prompts[:1]),
-        title=title_of(record.prompts),
-        createdAt=shelf.at,
-        status=standing_of(counts).browser_status,
-        totalImages=counts.total,
-        completedImages=counts.completed,
-        failedImages=counts.failed,
+        **facts_of(source, _counts(shelf), state=shelf.state, at=shelf.at),
         pictures=shelf.found,
         directory=record.directory,
         template=record.template,
         model=shelf.model,
         thumbnails=[address for address in addresses if address is not None],
-        readOnly=is_left,
     )
 
 

@@ -22,6 +22,7 @@ from orchestrator.time_left import bursts_at_work, pace_of
 from orchestrator.web.item_cache import ItemCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, SetAsideRecord, recent_records
+from state.counts import Counts
 from state.item import DUE, Item, Status
 from state.live import Live
 from state.open_store import open_store, parts_of
@@ -62,6 +63,8 @@ class WatchedState:
         self._batches: dict[str, WatchedBatch] = {}
         self._listed: tuple[int, Mapping[str, WatchedBatch]] = (-1, {})
         """What `batches` returns, as of a version."""
+        self._counts: tuple[int, Mapping[str, Counts]] = (-1, {})
+        """By batch, as of a version."""
         self._shown = ItemCache()
         self._settings: tuple[Hashable, Settings] | None = None
         self._placement: Placement | None = None
@@ -202,12 +205,19 @@ class WatchedState:
         """Those that are not gone, oldest first; without those whose items were all removed."""
         with self._mutex:
             if self._listed[0] != self.version:
-                filled = self._store.counts_by_batch() if self._store is not None else {}
+                filled = self.counts_by_batch()
                 listed = {
                     name: batch for name, batch in self._batches.items() if name in filled and not batch.batch.gone
                 }
                 self._listed = self.version, listed
             return self._listed[1]
+
+    def counts_by_batch(self) -> Mapping[str, Counts]:
+        """As of the last refresh; counted once until the next one that brings something."""
+        with self._mutex:
+            if self._counts[0] != self.version:
+                self._counts = self.version, self._store.counts_by_batch() if self._store is not None else {}
+            return self._counts[1]
 
     def batch(self, batch_id: str) -> WatchedBatch | None:
         """The one of `batches` with this id."""

@@ -45,6 +45,7 @@ class Scale:
     images: int = 10_000
     page_calls: int = 200
     workspace_images: int = 5_000
+    scrolled_images: int = 100_000
     sql_loop_items: int = 100_000
     sql_completed: int = 4_000
     sql_claims: int = 100
@@ -84,6 +85,7 @@ SHORT = Scale(
     images=100,
     page_calls=20,
     workspace_images=200,
+    scrolled_images=400,
     sql_loop_items=400,
     sql_completed=32,
     sql_claims=2,

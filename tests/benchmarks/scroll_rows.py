@@ -1,0 +1,91 @@
+"""What a browser needs for very many images: how soon the first is there, and its memory once all were passed by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.figures import SHOWN, Figure, Target
+from tests.benchmarks.page_rows import MEASURE, fill
+from tests.benchmarks.setting import Setting
+from tests.benchmarks.web_rows import front_end
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.chromium import chromium_path, running_chromium
+
+_JUMPS = 40
+_MB = 1_000_000
+_KIB = 1024
+_AFTER_MILLISECONDS = 250
+_PURGED_MILLISECONDS = 1_500
+
+
+def scrolling(setting: Setting) -> list[Figure]:
+    """Start page and gallery over a state of very many images, each scrolled through in 40 jumps.
+
+    Memory: what the page's process has to itself (Private_Clean and Private_Dirty of /proc/PID/smaps_rollup), less the
+    same of an empty page before it. Most of it are images that Chromium decoded and keeps as long as there is room; the
+    second figure is what stays when it is told that memory is short. No row without a Chromium.
+    """
+    path = chromium_path()
+    if path is None:
+        return []
+    count = setting.scale.scrolled_images
+    first: dict[str, list[float]] = {"start page": [], "gallery": []}
+    held: dict[str, list[float]] = {name: [] for name in first}
+    needed: dict[str, list[float]] = {name: [] for name in first}
+    for _, place in setting.each_round("scrolling"):
+        fill(place, count)
+        with front_end(place, "--output", "output") as server:
+            server.get("/api/queue")
+            for name, address in (("start page", server.url), ("gallery", f"{server.url}/gallery")):
+                with running_chromium(path) as browser:
+                    page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+                    empty = _private_bytes(browser)
+                    page.add_init_script(MEASURE)
+                    page.goto(address)
+                    page.wait_for_function("() => window.firstImage")
+                    first[name].append(page.evaluate("window.firstImage") / 1000.0)
+                    _scroll_through(page)
+                    held[name].append((_private_bytes(browser) - empty) / _MB)
+                    _tell_that_memory_is_short(page)
+                    needed[name].append((_private_bytes(browser) - empty) / _MB)
+    return [
+        figure
+        for name in first
+        for figure in (
+            Figure(f"the {name}, {count:,} images: the first one is there after", tuple(first[name]), SHOWN, unit="s"),
+            Figure(f"the {name}, {count:,} images: memory, scrolled through", tuple(held[name]), SHOWN, unit="MB"),
+            Figure(
+                f"the {name}, {count:,} images: the same when memory is short",
+                tuple(needed[name]),
+                Target("at most", 80.0),
+                unit="MB",
+            ),
+        )
+    ]
+
+
+def _scroll_through(page: Any) -> None:
+    for number in range(1, _JUMPS + 1):
+        page.evaluate("share => scrollTo(0, document.documentElement.scrollHeight * share)", number / _JUMPS)
+        page.wait_for_timeout(_AFTER_MILLISECONDS)
+
+
+def _tell_that_memory_is_short(page: Any) -> None:
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    session.send("Memory.simulatePressureNotification", {"level": "critical"})
+    page.wait_for_timeout(_PURGED_MILLISECONDS)
+
+
+def _private_bytes(browser: Any) -> int:
+    """Of the largest process that shows pages."""
+    processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    return max(_private_of(one["id"]) for one in processes if one["type"] == "renderer")
+
+
+def _private_of(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return _KIB * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
