@@ -18,6 +18,7 @@ from orchestrator.scheduling.plan import plan_of
 from orchestrator.scheduling.slots import Slots
 from orchestrator.settings import Overrides
 from state.location import Location
+from state.open_store import parts_of
 
 OTHERS = b"# my own\nMAILTO=me\n0 4 * * *\techo 'caf\xe9' 100\\%\r\n\n@reboot true"
 
@@ -51,6 +52,10 @@ def test_the_printed_line_runs_a_burst_from_nothing(project: ScheduleProject) ->
     assert begin.startswith("# >>> burst schedule burst-")
     assert end.startswith("# <<< burst schedule burst-")
     assert "--max-seconds 110 " in line
+    (record,) = parts_of(project.state).bursts.read()
+    assert (record.rendered, record.checkpoints, list(record.server_seconds)) == (1, 1, list(record.servers))
+    assert record.bytes == sum(path.stat().st_size for path in (project.directory / "out").rglob("*.png"))
+    assert 0 < record.checkpoint_seconds < record.seconds
     # Nothing is left to do, which the next call tells.
     assert "`burst schedule --remove` takes the schedule away" in project.schedule("--every", "2m").stderr
 
