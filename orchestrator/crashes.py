@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 
 from orchestrator.errors import BurstError, ConfigurationError, Crashed
+from state import operating_system
 from state.disk import refusal
 from state.location import hidden
 
@@ -69,7 +70,9 @@ def _kept(text: str, path: Path | None) -> Path | None:
     """Where the traceback is; None where no place takes it."""
     if path is not None:
         with contextlib.suppress(OSError):
-            return _written(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), path, text)
+            return _written(
+                os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | operating_system.BINARY, 0o600), path, text
+            )
     with contextlib.suppress(OSError):
         descriptor, name = tempfile.mkstemp(prefix="burst-crash-", suffix=".txt")
         return _written(descriptor, Path(name), text)

@@ -20,9 +20,9 @@ from orchestrator.errors import SettingsError
 from orchestrator.servers import Server, find_server, same_server
 from orchestrator.shapes import WrongShape, shaped
 from orchestrator.wording import named
+from state import operating_system
 
 VARIABLE = "BURST_HOST_CONFIG"
-_ROOT = 0
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
@@ -120,11 +120,11 @@ def _root(path: Path, name: str, text: str) -> Path:
 
 def _refuse_foreign(path: Path, found: os.stat_result) -> None:
     """Errors: SettingsError. What runs as this user is nobody else's to say."""
-    if found.st_uid not in (os.geteuid(), _ROOT):
+    if not (operating_system.is_own(found.st_uid) or found.st_uid == operating_system.ROOT):
         raise SettingsError(
             f"{path}: belongs to another user; commands are taken from this user's or root's files only"
         )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if found.st_mode & operating_system.OTHERS & (stat.S_IWGRP | stat.S_IWOTH):
         raise SettingsError(f"{path}: others may write it, and it holds commands; chmod go-w {path}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from orchestrator.errors import BurstError
 from orchestrator.host_config import HostConfig, RestartRule, host_state_directory, load_host_config
 from orchestrator.log_lines import local_time
 from orchestrator.servers import Server, canonical_name
+from state import operating_system
 from state.disk import Disk
 from state.write_lock import WriteLock
 
@@ -131,7 +131,7 @@ class Restarts:
         until = self._clock.monotonic() + rule.timeout_seconds
         while process.poll() is None and not halt.is_set():
             if self._clock.monotonic() >= until:
-                os.killpg(process.pid, signal.SIGKILL)
+                operating_system.kill_with_children(process)
                 process.wait()
                 log.warning(
                     "%s: the restart command did not end within %g s and was killed; it must not stay in the "

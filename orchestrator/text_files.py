@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from state import operating_system
+
 _PIECE_BYTES = 1 << 16
 
 
@@ -15,8 +17,7 @@ def read_ordinary(path: Path, *, most_bytes: int) -> bytes:
 
     Errors: OSError; ValueError, without the path, for what is no ordinary file.
     """
-    # Not to wait for somebody who writes, where a named pipe stands in the file's place.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | operating_system.NEVER_WAITS | operating_system.BINARY)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("no ordinary file")

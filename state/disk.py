@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Self
 import msgspec
 
 from orchestrator.errors import DiskFull
+from state import operating_system
 from state.owners import give_to_directory_owner, owner_of_refused, take_after
 
 _REFUSED = {
@@ -147,7 +149,7 @@ class Handle:
         """Everything from `offset` to the end."""
         parts = []
         with refusals(self.path):
-            while part := os.pread(self._descriptor, 1 << 20, offset):
+            while part := operating_system.read_at(self._descriptor, 1 << 20, offset):
                 parts.append(part)
                 offset += len(part)
         return b"".join(parts)
@@ -178,8 +180,8 @@ class Disk:
 
     def read(self, path: Path) -> bytes:
         """Errors: FileNotFoundError; OSError, which names the path, also for what is no ordinary file."""
-        # Not to wait for a writer, where a named pipe stands in the file's place.
-        with naming(path), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        flags = os.O_RDONLY | operating_system.NEVER_WAITS | operating_system.BINARY
+        with naming(path), open(os.open(path, flags), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "not an ordinary file")
             return stream.read()
@@ -194,20 +196,20 @@ class Disk:
     def create(self, path: Path, *, like: Path | None = None) -> Handle:
         """Create an empty file or truncate the existing one; with owner and permissions of `like`, if that exists."""
         with refusals(path):
-            handle = Handle(path, _opened(path, os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC))
+            handle = Handle(path, _opened(path, os.O_RDWR | os.O_TRUNC | operating_system.BINARY))
         if like is not None:
             take_after(path, like)
         return handle
 
     def append_to(self, path: Path, *, create: bool = False) -> Handle:
         """Open for reading and appending. Errors: FileNotFoundError without `create`."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | operating_system.BINARY
         with refusals(path):
             return Handle(path, _opened(path, flags) if create else os.open(path, flags))
 
     def open_to_read(self, path: Path) -> Handle:
         """Errors: FileNotFoundError."""
-        return Handle(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        return Handle(path, os.open(path, os.O_RDONLY | operating_system.BINARY))
 
     def write_whole(self, path: Path, data: bytes, *, sync: bool = True) -> None:
         """Replace the file, if there is one, with its owner and permissions; after an error the old one is unchanged.
@@ -245,7 +247,7 @@ class Disk:
                     return rename_exclusively(source, target)
                 _refuse_special(target)
                 take_after(source, target)
-                os.replace(source, target)
+                operating_system.replace(source, target)
         except DiskFull as error:
             if not replace and isinstance(error.__cause__, FileExistsError):
                 raise error.__cause__ from None
@@ -254,16 +256,12 @@ class Disk:
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable. Errors: SyncFailed."""
         with _syncing(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            operating_system.sync_directory(path)
 
     def remove(self, path: Path) -> None:
         """Remove a file; no error if there is none."""
         with refusals(path), contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            operating_system.remove(path)
 
     def make_directory(self, path: Path) -> None:
         """Create a directory and its parents, durably; no error if it exists."""
@@ -307,6 +305,8 @@ def rename_exclusively(source: Path, target: Path) -> None:
 @functools.cache
 def _renameat2() -> Callable[..., int] | None:
     """The function of Linux that Python does not offer; None on other systems."""
+    if sys.platform != "linux":
+        return None
     import ctypes
 
     function: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

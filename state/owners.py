@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-_ROOT = 0
+from state import operating_system
 
 
 def give_to_directory_owner(path: Path) -> None:
@@ -15,12 +15,12 @@ def give_to_directory_owner(path: Path) -> None:
 
     Does nothing for any other process. A failure is ignored: what was made stays root's then.
     """
-    if os.geteuid() != _ROOT:
+    if operating_system.user_id() != operating_system.ROOT:
         return
     with contextlib.suppress(OSError):
         directory = os.stat(path.parent)
-        if directory.st_uid != _ROOT:
-            os.chown(path, directory.st_uid, directory.st_gid, follow_symlinks=False)
+        if directory.st_uid != operating_system.ROOT:
+            operating_system.change_owner(path, directory.st_uid, directory.st_gid)
 
 
 def take_after(path: Path, replaced: Path) -> None:
@@ -47,23 +47,14 @@ def owner_of_refused(path: Path) -> str | None:
         with contextlib.suppress(OSError):
             found = os.stat(place)
             if not os.access(place, os.W_OK):
-                return None if found.st_uid == os.geteuid() else _name(found.st_uid)
+                return None if operating_system.is_own(found.st_uid) else operating_system.user_name(found.st_uid)
     return None
 
 
 def _change_owner(path: Path, uid: int, gid: int) -> None:
     try:
-        os.chown(path, uid, gid, follow_symlinks=False)
+        operating_system.change_owner(path, uid, gid)
     except OSError:
         # An ordinary user may still hand a file to a group of theirs.
         with contextlib.suppress(OSError):
-            os.chown(path, -1, gid, follow_symlinks=False)
-
-
-def _name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
+            operating_system.change_owner(path, -1, gid)

@@ -11,6 +11,7 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
+from state import operating_system
 from state.disk import Disk, refusals
 from state.owners import give_to_directory_owner
 
@@ -69,7 +70,7 @@ class WriteLock:
         return self._descriptor is not None
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC
+        flags = os.O_RDWR | operating_system.BINARY
         try:
             return os.open(self.path, flags)
         except FileNotFoundError:

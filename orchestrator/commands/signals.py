@@ -6,12 +6,14 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.common import print_json_error
 from orchestrator.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, BurstError
+from state.operating_system import HANG_UP
 
 if TYPE_CHECKING:
     from orchestrator.cycle.run import Run
@@ -24,8 +26,9 @@ _ABANDON_SECONDS = 0.3
 _EXIT_CODES: dict[int, int] = {
     signal.SIGTERM: EXIT_SIGTERM,
     signal.SIGINT: EXIT_SIGINT,
-    signal.SIGHUP: EXIT_SIGHUP,
 }
+if HANG_UP is not None:
+    _EXIT_CODES[HANG_UP] = EXIT_SIGHUP
 _OVER = b"\0"
 """What wakes the main thread when the work has ended; a signal writes its number."""
 
@@ -53,8 +56,8 @@ class Signals:
 
         # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a
         # queue that it waits for lets sleep on: so it waits for what the signal itself writes.
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
         outcome: list[Any] = []
 
         def execute() -> None:
@@ -63,17 +66,17 @@ class Signals:
             except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
                 outcome.append(error)
             finally:
-                os.write(writer, _OVER)
+                writer.send(_OVER)
 
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in _EXIT_CODES:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, frame: None)
         if self._stop_on_eof:
             threading.Thread(target=_wait_for_end_of_input, name="input", daemon=True).start()
         thread = threading.Thread(target=execute, name="burst", daemon=True)
         thread.start()
-        woken_by = os.read(reader, 1)[0]
+        woken_by = reader.recv(1)[0]
         if woken_by in _EXIT_CODES:
             self.exit_code = _EXIT_CODES[woken_by]
             work.request_stop(signal.Signals(woken_by).name)
@@ -84,8 +87,8 @@ class Signals:
             sys.stdout.flush()
             os._exit(self.exit_code or EXIT_SIGTERM)
         signal.set_wakeup_fd(-1)
-        os.close(reader)
-        os.close(writer)
+        reader.close()
+        writer.close()
         if self.exit_code is not None and isinstance(outcome[0], BurstError):
             self._say(f"{TEXTS['stopped']}: {outcome[0]}")
             sys.exit(self.exit_code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,6 +15,7 @@ from orchestrator.object_storage.bucket import LARGEST_BYTES, LARGEST_IN_ONE_BYT
 from orchestrator.outputs.names import TEMPORARY, temporary_prefix
 from orchestrator.outputs.ownership import saved_by, sha256_of
 from orchestrator.places import ObjectPath, Place
+from state import operating_system
 from state.disk import Disk, refusals
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ class ObjectRoot:
             staging.mkdir(mode=0o700)
         with refusals(staging):
             found = staging.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        if (
+            not stat.S_ISDIR(found.st_mode)
+            or not operating_system.is_own(found.st_uid)
+            or found.st_mode & operating_system.OTHERS
+        ):
             raise DiskFull(f"{staging}: not a private directory of this user; remove it, or set TMPDIR to another one")
 
     def is_directory(self, target: Place) -> bool:
@@ -148,7 +152,7 @@ class ObjectRoot:
 
 def staging_directory() -> Path:
     """This user's own, on this host's disk for temporary files."""
-    return Path(tempfile.gettempdir(), f"burst-{os.geteuid()}")
+    return Path(tempfile.gettempdir(), f"burst-{operating_system.user_id()}")
 
 
 def _plain(prompt_id: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 import struct
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.places import Place
+from state import operating_system
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -41,7 +41,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.begin()
-        os.register_at_fork(after_in_child=self.begin)
+        operating_system.in_forked_child(self.begin)
 
     def begin(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")

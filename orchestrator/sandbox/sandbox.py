@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.accepting import stop_accepting
 from orchestrator.sandbox.settings import HoldPoint, SandboxSettings
+from state.operating_system import HANG_UP
 
 if TYPE_CHECKING:
     from orchestrator.sandbox.machine import Machine
@@ -152,8 +153,8 @@ def serve(
         stopped.set()
 
     ends = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        ends.append(signal.SIGHUP)
+    if HANG_UP is not None and signal.getsignal(HANG_UP) != signal.SIG_IGN:
+        ends.append(HANG_UP)
     before = {number: signal.signal(number, stop) for number in ends}
     try:
         with Sandbox(settings, directory=directory, host=host, port=port) as sandbox:

@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.webhooks import Webhooks
 from orchestrator.wording import named
+from state.operating_system import HANG_UP
 
 _END_SECONDS = 2
 
@@ -86,17 +87,24 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
     server = WebServer(config, lambda: announce(_address(serving, port, token)), app.state.events)
-    hung_up = signal.getsignal(signal.SIGHUP)
-    if hung_up == signal.SIG_DFL:  # not under nohup
-        signal.signal(signal.SIGHUP, server.handle_exit)
-    with listening:
+    with listening, _hang_up_as_end(server):
         server.run(sockets=[listening])
-    signal.signal(signal.SIGHUP, hung_up)
-    if server.ended_by == signal.SIGHUP:
-        signal.raise_signal(signal.SIGHUP)
+    if server.ended_by == HANG_UP is not None:
+        signal.raise_signal(HANG_UP)
     # asyncio may have taken it for itself on the way out.
     if server.ended_by == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _hang_up_as_end(server: WebServer) -> Iterator[None]:
+    """Not under nohup, nor where there is no such signal."""
+    if HANG_UP is None or signal.getsignal(HANG_UP) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(HANG_UP, server.handle_exit)
+    yield
+    signal.signal(HANG_UP, signal.SIG_DFL)
 
 
 def arguments_of(overrides: Overrides) -> list[str]:

@@ -19,13 +19,6 @@ _CLOCK_WAS_SET = timedelta(seconds=1)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
 class HolderFile:
     """Maintains holder.json: touches it every second and corrects its times when the clock is set.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from state import operating_system
 from state.disk import Disk, Handle, Stamp
 from state.json.journal_lines import Line, UnknownLine, carried_line, header_line, header_of, read_lines, snapshot_line
 
@@ -63,8 +65,24 @@ class Journal:
         seq, carried = (replaces.seq, replaces.unknown_lines) if replaces is not None else (0, [])
         data = header_line(seq=seq, extends=extends, stamp=stamp, merged=merged)
         data += b"".join(carried_line(line, seq=number) for number, line in enumerate(carried, seq + 1))
-        disk.write_whole(path, data)
+        with contextlib.nullcontext() if replaces is None else replaces.out_of_the_way(disk):
+            disk.write_whole(path, data)
         return cls(path, disk.append_to(path), read_lines(path, data).lines, len(data))
+
+    @contextlib.contextmanager
+    def out_of_the_way(self, disk: Disk) -> Iterator[None]:
+        """Closed for the time in which another journal takes its place, on a system that asks for it.
+
+        Open again after an error, since the file is still there then.
+        """
+        if not operating_system.REPLACES_OPEN:
+            self._handle.close()
+        try:
+            yield
+        except BaseException:
+            if not operating_system.REPLACES_OPEN:
+                self._handle = disk.append_to(self.path)
+            raise
 
     def news(self, disk: Disk) -> str | None:
         """How the file has changed since it was read: None (not), "grown", "replaced" or "rewound" (truncated)."""

@@ -17,7 +17,8 @@ from orchestrator.errors import LockHeld, StateError
 from orchestrator.wording import named
 from state.disk import Disk, is_known, refusal, refusals
 from state.holder import Holder
-from state.json.holder import HolderFile, boot_id, read_holder
+from state.json.holder import HolderFile, read_holder
+from state.operating_system import ENDED, STOPPED, boot_id, process_state
 from state.owners import give_to_directory_owner
 
 FRESH_SECONDS = 10.0
@@ -27,10 +28,6 @@ _CHECK_SECONDS = 0.3
 _WATCH_SECONDS = 3.0
 """How long a silent holder on another host is watched for a touch, since clocks may differ."""
 _POLL_SECONDS = 0.05
-_ENDED = ("", "Z", "X")
-"""Process states: not there, a zombie, dead."""
-_STOPPED = ("T", "t")
-"""By SIGSTOP or a debugger: it holds the lock, but does not touch holder.json."""
 
 
 class FileRunLock:
@@ -158,8 +155,9 @@ class FileRunLock:
             return None
         is_silent = silent_seconds > FRESH_SECONDS
         if holder.boot_id == boot_id() and holder.host == socket.gethostname():
-            state = _process_state(holder.pid)
-            return holder if state in _STOPPED or (state not in _ENDED and not is_silent) else None
+            state = process_state(holder.pid)
+            # One that is stopped holds the lock, but does not touch holder.json.
+            return holder if state in STOPPED or (state not in ENDED and not is_silent) else None
         return None if is_silent else holder
 
     def _held_message(self, holder: Holder | None) -> str:
@@ -182,7 +180,7 @@ class FileRunLock:
 
     def _is_alive_elsewhere(self, holder: Holder) -> bool:
         """Whether the holder is alive on another host although we got the lock, which is then local to each host."""
-        if holder.host == socket.gethostname() or holder.boot_id == boot_id():
+        if holder.host == socket.gethostname() or holder.boot_id == boot_id() != "":
             return False
         with refusals(self.folder):
             os.utime(self._lock.lock_file)
@@ -209,21 +207,6 @@ class FileRunLock:
     def last_touch(self) -> datetime:
         """When the holder was last alive. Errors: FileNotFoundError where there is none."""
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
-
-
-def _process_state(pid: int) -> str:
-    """The letter of this process in /proc; empty where it is not there, `?` where there is no /proc."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return ""
-    except PermissionError:
-        pass
-    try:
-        # The name before it is in brackets, and may hold some itself.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return "?"
 
 
 def _file_lock(path: Path) -> FileLock:

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from orchestrator.clock import Clock
 from state.attempts import with_what_was_made
 from state.burst_record import BurstRecord
 from state.holder import Holder
+from state.operating_system import boot_id, started
 from state.sql.attempt_rows import completions
 from state.sql.database import Database
 from state.sql.logs import SqlBurstLog
@@ -140,22 +140,6 @@ def this_process() -> dict[str, Any]:
     """What a lease's row says of the process that holds it."""
     pid = os.getpid()
     return {"host": socket.gethostname(), "boot_id": boot_id(), "pid": pid, "process": started(pid)}
-
-
-def boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def started(pid: int) -> str:
-    """Tells a process from earlier ones of the same number; empty where it is not there or nobody can say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[19]
 
 
 def is_dead_here(row: Any) -> bool:

@@ -19,8 +19,9 @@ from support.writer_processes import ROOT
 
 from orchestrator.errors import LockHeld
 from state.disk import Disk
-from state.json.holder import Holder, boot_id
+from state.holder import Holder
 from state.json.run_lock import FileRunLock
+from state.operating_system import boot_id
 
 HOLD = """
 import sys
