@@ -179,3 +179,15 @@ def test_the_timer_starts_the_burst() -> None:
     timer.read(DEPLOY / "systemd/burst-run.timer")
     assert "OnCalendar" in timer["Timer"]
     assert (DEPLOY / "systemd/burst-run.service").exists()
+
+
+def test_the_image_is_built_of_what_is_there() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    about = configparser.ConfigParser()
+    about.read(DEPLOY.parent / "setup.cfg")
+    for source in re.findall(r"^COPY (\S+) ", text, re.MULTILINE):
+        assert source == "dist/*.whl" or (DEPLOY.parent / source).is_file()
+    [extras] = re.findall(r"\$\{wheel\}\[(.*?)\]", text)
+    assert set(extras.split(",")) <= set(about["options.extras_require"])
+    [version] = re.findall(r"^FROM python:3\.(\d+)-", text, re.MULTILINE)
+    assert int(version) >= int(about["options"]["python_requires"].removeprefix(">=3."))
