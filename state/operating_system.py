@@ -11,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from orchestrator.clock import Clock
 
 
 def _flag(name: str) -> int:
@@ -107,14 +109,15 @@ def remove(path: Path) -> None:
 
 
 def _when_unused(act: Callable[[], None]) -> None:
-    until = time.monotonic() + _IN_USE_SECONDS
+    clock, never = Clock(), threading.Event()
+    until = clock.monotonic() + _IN_USE_SECONDS
     while True:
         try:
             return act()
         except PermissionError as error:
-            if getattr(error, "winerror", None) != _SHARING_VIOLATION or time.monotonic() >= until:
+            if getattr(error, "winerror", None) != _SHARING_VIOLATION or clock.monotonic() >= until:
                 raise
-        time.sleep(_LOOK_SECONDS)
+        clock.wait(never, _LOOK_SECONDS)
 
 
 def process_state(pid: int) -> str:

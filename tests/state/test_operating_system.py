@@ -119,7 +119,7 @@ def test_a_file_that_stays_open_is_an_error_in_the_end(
     tmp_path: Path, windows: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(100))
-    monkeypatch.setattr(windows, "time", SimpleNamespace(monotonic=lambda: next(now), sleep=lambda _: None))
+    monkeypatch.setattr(windows, "Clock", lambda: SimpleNamespace(monotonic=lambda: next(now), wait=lambda *_: None))
     calls: list[None] = []
     monkeypatch.setattr(os, "replace", in_use(99, calls))
     with pytest.raises(PermissionError):
