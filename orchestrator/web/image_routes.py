@@ -82,7 +82,7 @@ def image(request: Request, found: Found, v: Version = None, download: bool = Fa
     responses={200: {"content": {"image/webp": {}}}, 304: {}, **errors(404)},
 )
 def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = None) -> Response:
-    """A WebP of at most 512 pixels a side; 404 for an image that does not decode.
+    """A WebP of at most 320 pixels a side; 404 for an image that does not decode.
 
     Of a video a frame of it, where the host has ffmpeg; else, and of audio, 3D models and latents, a tile with what it
     is, how long it plays, and its name.

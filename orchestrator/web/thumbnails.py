@@ -1,4 +1,4 @@
-"""Thumbnails: WebP copies of at most 512 pixels a side, kept on the disk by the digest of the picture they show."""
+"""Thumbnails: WebP copies of at most 320 pixels a side, kept on the disk by the digest of the picture they show."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LONGEST_SIDE = 512
+LONGEST_SIDE = 320
+"""A browser keeps what it shows decoded: 0.4 MB each. Tiles are about 200 pixels wide."""
 LARGEST_CACHE_BYTES = 1 << 30
-"""About 50,000 thumbnails. Beyond that the oldest go when the folder is swept."""
+"""About 100,000 thumbnails. Beyond that the oldest go when the folder is swept."""
 _SWEPT_EVERY = 2000
 _SWEPT_AFTER_SECONDS = 30.0
 """Once whoever looks has the images of the first page."""

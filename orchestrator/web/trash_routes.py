@@ -43,7 +43,7 @@ def list_trash(
     responses={200: {"content": {"image/webp": {}}}, **errors(404)},
 )
 def trashed_thumbnail(number: int, trash: str, watched: WatchedStatesOf, library: LibraryOf) -> Response:
-    """A WebP of an image in the trash, of at most 512 pixels a side."""
+    """A WebP of an image in the trash, of at most 320 pixels a side."""
     state = state_numbered(watched, number)
     path, digest = trashed_file(state, trash)
     try:

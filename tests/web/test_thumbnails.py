@@ -75,9 +75,9 @@ def near(image: Image.Image, place: tuple[int, int], colour: tuple[int, ...]) ->
 
 @pytest.mark.parametrize(
     ("size", "small"),
-    [((1024, 1024), (512, 512)), ((2000, 500), (512, 128)), ((64, 48), (64, 48)), ((4000, 2), (512, 1))],
+    [((1024, 1024), (320, 320)), ((2000, 500), (320, 80)), ((64, 48), (64, 48)), ((4000, 2), (320, 1))],
 )
-def test_a_thumbnail_is_webp_of_at_most_512_pixels(
+def test_a_thumbnail_is_webp_of_at_most_320_pixels(
     folder: Folder, size: tuple[int, int], small: tuple[int, int]
 ) -> None:
     made = folder.get(encoded(plain(size=size)))
@@ -357,7 +357,7 @@ def test_the_frame_of_a_video_is_made_once_and_kept(folder: Folder, monkeypatch:
         made = folder.thumbnails.get(*video)
         assert made is not None
         shown = Image.open(io.BytesIO(made)).convert("RGB")
-        assert shown.size == (512, 171)
+        assert shown.size == (320, 107)
         red, green, _ = shown.getpixel((200, 80))  # type: ignore[misc]
         assert red > 180 > 60 > green
     assert (folder.home / "asked").read_text() == "asked\n"
