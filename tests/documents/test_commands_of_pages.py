@@ -25,7 +25,7 @@ from orchestrator.sandbox import Sandbox, SandboxSettings
 GENERATED = DOCS / "reference"
 SHELL_WORDS = {"mkdir", "cp", "export"}
 """What a block may hold besides `burst`."""
-ENDS_A_COMMAND = {"|", "||", "&&", "&", ";", ">", ">>", "2>", "</dev/null"}
+ENDS_A_COMMAND = {"--", "|", "||", "&&", "&", ";", ">", ">>", "2>", "</dev/null"}
 
 
 def written_pages() -> list[Path]:
