@@ -23,7 +23,7 @@ from burst import cli
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
 GENERATED = DOCS / "reference"
-SHELL_WORDS = {"mkdir", "cp", "export"}
+SHELL_WORDS = {"mkdir", "cp", "echo"}
 """What a block may hold besides `burst`."""
 ENDS_A_COMMAND = {"--", "|", "||", "&&", "&", ";", ">", ">>", "2>", "</dev/null"}
 

@@ -75,7 +75,7 @@ def _rows(command: click.Command, context: click.Context) -> Iterator[str]:
         for parameter in command.params
         if (record := parameter.get_help_record(context)) is not None
     ]
-    for _, names, text in sorted(shown, key=lambda row: row[0]):
+    for _, names, text in sorted((row for row in shown if row[2]), key=lambda row: row[0]):
         yield f"| `{_cell(names)}` | {_escaped(_cell(text))} |"
 
 
