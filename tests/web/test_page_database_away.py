@@ -28,14 +28,16 @@ def test_every_page_says_once_that_the_database_is_away_and_goes_on_by_itself(
             expect(page.locator(comes_last)).not_to_be_empty()
             expect(page.locator("#page-away")).to_be_hidden()
         database.stop()
-        pages.append(open_page("/", server=server, away=True))
+        pages += [open_page(path, server=server, away=True) for path in ("/states", "/")]
         for page in pages:
             expect(page.get_by_text(AWAY)).to_have_count(1)
             expect(page.locator("#page-away")).to_contain_text(AWAY)
             expect(page.get_by_text("Cannot connect to server")).to_be_hidden()
+        expect(pages[-2].get_by_text("None.")).to_be_hidden()
         database.start()
         for page in pages:
             expect(page.locator("#page-away")).to_be_hidden()
+        expect(pages[-2].get_by_text("None.")).to_be_visible()
         expect(pages[-1].locator("#feed-note")).to_contain_text("No images yet")
         expect(pages[-1].locator("#width")).to_have_attribute("placeholder", "64")
         for page in pages:
