@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from orchestrator.init_state import init_state as init
     from orchestrator.marks import star, tag
     from orchestrator.node_installation import install_node, node_status, uninstall_node
+    from orchestrator.notifications.receivers import (
+        add_receiver,
+        check_receivers,
+        list_receivers,
+        remove_receivers,
+    )
     from orchestrator.outputs import Outputs
     from orchestrator.pausing import pause, resume
     from orchestrator.priorities import set_priority
@@ -107,6 +113,10 @@ __all__ = [
     "verify_outputs",
     "watch_batch",
     "write_report",
+    "add_receiver",
+    "check_receivers",
+    "list_receivers",
+    "remove_receivers",
 ]
 
 _HOMES = {
@@ -129,6 +139,7 @@ _HOMES = {
     "init_state": ("init",),
     "marks": ("star", "tag"),
     "node_installation": ("install_node", "node_status", "uninstall_node"),
+    "notifications.receivers": ("add_receiver", "check_receivers", "list_receivers", "remove_receivers"),
     "outputs": ("Outputs",),
     "pausing": ("pause", "resume"),
     "priorities": ("set_priority",),

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from state.completed_items import CompletedItems
     from state.facts import FactLog, Pause
     from state.live import Live
+    from state.notices import NoticeLog
     from state.patience import Patience
     from state.recipe import RecipeBook
     from state.server import RegisteredServer
 
-LogName = Literal["batch", "fact", "burst"]
-LOGS: tuple[LogName, ...] = ("batch", "fact", "burst")
+LogName = Literal["batch", "fact", "burst", "notice"]
+LOGS: tuple[LogName, ...] = ("batch", "fact", "burst", "notice")
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
@@ -110,6 +111,12 @@ class StateParts(Protocol):
 
     @property
     def facts(self) -> FactLog: ...
+
+    @property
+    def notices(self) -> NoticeLog: ...
+
+    def has_notices(self) -> bool:
+        """Whether anybody was ever to be notified, or anything claimed, without reading it. Errors: StateError."""
 
     def log_lines(self, log: LogName) -> Iterator[bytes]:
         """The lines of a log as they are, oldest first, also those of kinds that this burst does not know."""

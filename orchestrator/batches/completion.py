@@ -1,4 +1,4 @@
-"""Which batches have ended: noted once for each time, written to batch_info.json, and told to those who asked."""
+"""Which batches have ended: noted once for each time, and written to batch_info.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 
 from orchestrator.batches.batch_info import NAME, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
-from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.batches.standing import standing_of
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
@@ -36,7 +35,6 @@ class BatchCompletion:
         self._note = note
         self._disk = Disk()
         self._log = store.batches
-        self._notifier = Notifier(self._log, clock=clock, note=note)
         self._read: tuple[Hashable, int] = (None, 0)
         """What the log and the number of items were when they were last read."""
         self._batches: dict[str, Batch] = {}
@@ -49,7 +47,7 @@ class BatchCompletion:
         self._info_due_at = clock.monotonic()
 
     def look(self, *, again: bool = False) -> None:
-        """Note what has ended, and have it told beside the work. Safe to repeat.
+        """Note what has ended. Safe to repeat.
 
         `again`: look at all batches again, since others may have made items of an ended one due again.
         What the disk refuses is said in the report and hinders nothing: the next look tries it again.
@@ -67,11 +65,6 @@ class BatchCompletion:
             self._read_log()
         except (BurstError, OSError) as error:
             self._note(f"what became of the batches could not be noted: {error}")
-        self._notifier.tell(self._batches.values())
-
-    def finish(self, *, seconds: float = LAST_SECONDS) -> None:
-        """The run ends: wait so long at most for what is being told."""
-        self._notifier.finish(seconds=seconds)
 
     def _read_log(self) -> None:
         """Take in what was noted since, by whomever, and which batches are new."""

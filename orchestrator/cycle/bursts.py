@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +16,7 @@ from orchestrator.burst_endings import Ended, recorded
 from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error, reason_of
 from orchestrator.cycle import pacing
+from orchestrator.cycle.aftermath import Aftermath
 from orchestrator.cycle.context import log
 from orchestrator.cycle.live import LiveView
 from orchestrator.cycle.loop import Cycle
@@ -31,6 +31,8 @@ from orchestrator.errors import (
     BurstError,
     ConfigurationError,
     Crashed,
+    DiskFull,
+    OutputRootAway,
     ServerDown,
     ServerUnreachable,
     StopBurst,
@@ -46,9 +48,6 @@ from state.burst_record import BurstRecord
 from state.item import Status
 from state.open_store import open_store
 from state.store import Store
-
-if TYPE_CHECKING:
-    from orchestrator.batches.completion import BatchCompletion
 
 _QUICK_REWRITE_SECONDS = 0.2
 
@@ -110,7 +109,7 @@ class Bursts:
         self._notes = notes
         self._stop = stop
         self._signal = signal
-        self._completion: BatchCompletion | None = None
+        self._aftermath = Aftermath(self._store, self._placement, clock=self._clock, note=notes.note)
         self._current = ""
         """The id of the burst at work."""
         view = LiveView(pool.workers, self._dispatch, self._lease, self._clock)
@@ -160,8 +159,9 @@ class Bursts:
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
             self._look_at_batches(again=bool(self._recorded.ended))
-            if self._completion is not None and ended.how not in ("deadline", "limit"):
-                self._completion.finish()
+            self._aftermath.end(self._records, disk=self._disk_full(error))
+            if ended.how not in ("deadline", "limit"):
+                self._aftermath.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
 
@@ -268,13 +268,14 @@ class Bursts:
         return error
 
     def _look_at_batches(self, *, again: bool = False) -> None:
-        """Note which batches have ended and notify. A state without batches loads nothing for this."""
-        if self._completion is None and self._store.has_batches():
-            from orchestrator.batches.completion import BatchCompletion
+        """Note which batches have ended, and have others told what is to be told."""
+        self._aftermath.look(self._records, again=again)
 
-            self._completion = BatchCompletion(self._store, self._placement, clock=self._clock, note=self._notes.note)
-        if self._completion is not None:
-            self._completion.look(again=again)
+    def _disk_full(self, error: BurstError | None) -> str | None:
+        """Why nothing more can be written, where that is so and does not pass by itself."""
+        if isinstance(error, DiskFull) and not isinstance(error, OutputRootAway):
+            return str(error)
+        return self._dispatch.set_aside.full
 
     def _note_changed_workflows(self) -> None:
         """Once a run, at its end, so that reading the files does not delay the first prompt."""

@@ -81,6 +81,7 @@ class SetAsideRecipes:
         """Keys of pending items that a server may have and that were passed over."""
         self._guard = threading.Lock()
         self._needs_a_person = False
+        self._full: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -107,6 +108,11 @@ class SetAsideRecipes:
         """Whether nothing but storage that does not answer is the reason."""
         return not self._needs_a_person
 
+    @property
+    def full(self) -> str | None:
+        """Why an output root takes nothing more; None where each does, or where one only does not answer."""
+        return self._full
+
     def add(self, item: Item, *, name: str, reason: str, output: str | None = None, passes: bool = False) -> bool:
         """Set this item's recipe aside; whether it was not before. `output`: the output root, if that is the reason.
 
@@ -114,6 +120,7 @@ class SetAsideRecipes:
         """
         with self._guard:
             self._needs_a_person = self._needs_a_person or not passes
+            self._full = reason if output is not None and not passes else self._full
             self._note(item)
             before = self._found.get(key := _key(item))
             # Submitted items wait for an output root alone.

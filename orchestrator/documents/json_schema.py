@@ -11,10 +11,10 @@ from typing import Any, get_type_hints
 import msgspec
 
 import state.counts
-from orchestrator.documents import batches, files, fleet, history, others, parts, runs, servers, states
+from orchestrator.documents import batches, files, fleet, history, notifications, others, parts, runs, servers, states
 from orchestrator.documents.registry import SCHEMAS
 
-_MODULES = (state.counts, parts, runs, batches, states, servers, history, files, fleet, others)
+_MODULES = (state.counts, parts, runs, batches, states, servers, history, files, fleet, notifications, others)
 _REFERENCE = "#/$defs/{name}"
 
 

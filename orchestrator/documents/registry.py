@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from orchestrator.documents import batches, files, fleet, history, others, runs, servers, states
+from orchestrator.documents import batches, files, fleet, history, notifications, others, runs, servers, states
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(others.ErrorDocument, "every command that fails"),
         _schema(files.SidecarDocument, "a JSON file beside an image"),
         _schema(files.BatchInfoDocument, "`batch_info.json` of a batch"),
+        _schema(notifications.NotifyDocument, "burst notify"),
+        _schema(notifications.NotificationDocument, "the body of a call to a receiver of `burst notify add`"),
         _schema(batches.BatchEventDocument, "the body of a call to `--notify URL`"),
     )
 }

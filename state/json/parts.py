@@ -27,13 +27,19 @@ if TYPE_CHECKING:
     from state.json.batch_log import JsonBatchLog
     from state.json.fact_log import JsonFactLog
     from state.json.live_file import LiveFile
+    from state.json.notice_log import JsonNoticeLog
     from state.json.recipe_book import JsonRecipeBook
     from state.live import Live
     from state.patience import Patience
     from state.server import RegisteredServer
     from state.store import LogName
 
-LOG_FILES: dict[LogName, str] = {"batch": "batches.jsonl", "fact": "facts.jsonl", "burst": "bursts.jsonl"}
+LOG_FILES: dict[LogName, str] = {
+    "batch": "batches.jsonl",
+    "fact": "facts.jsonl",
+    "burst": "bursts.jsonl",
+    "notice": "notices.jsonl",
+}
 
 
 class JsonParts:
@@ -54,6 +60,7 @@ class JsonParts:
         self._followed: tuple[Hashable, Facts | None] = (None, None)
         """The facts, as of a stamp of theirs."""
         self._recipes: JsonRecipeBook | None = None
+        self._notices: JsonNoticeLog | None = None
 
     def exists(self) -> bool:
         return any(self._disk.stamp(path) is not None for path in (self.path, self._journal_path))
@@ -85,6 +92,17 @@ class JsonParts:
 
     def has_batches(self) -> bool:
         return self._disk.stamp(self.folder / "batches.jsonl") is not None or bool(self._batch_lines())
+
+    @property
+    def notices(self) -> JsonNoticeLog:
+        if self._notices is None:
+            from state.json.notice_log import JsonNoticeLog
+
+            self._notices = JsonNoticeLog(self.folder, disk=self._disk, clock=self._clock)
+        return self._notices
+
+    def has_notices(self) -> bool:
+        return self._disk.stamp(self.folder / LOG_FILES["notice"]) is not None
 
     @property
     def facts(self) -> JsonFactLog:

@@ -1,11 +1,11 @@
-"""The append-only logs of a SQL state: batches, facts and bursts."""
+"""The append-only logs of a SQL state: batches, facts, notices and bursts."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 from state.batch import Batch, BatchChange, BatchNote, batches_of
 from state.burst_record import MEMORY_RECORDS, BurstRecord
 from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, Pause, ServerHealth, Spend, facts_of
+from state.notices import Notice, Notices
 from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.notifications import announce
@@ -189,6 +190,43 @@ class SqlFactLog:
     def last_pause(self) -> Pause | None:
         """The last one, in force or lifted."""
         return self.read().pause
+
+
+@repeats_all()
+class SqlNoticeLog:
+    """See `state.notices.NoticeLog`. Changed under a lock, so that lines appear in the order of their numbers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._log: _Log[Any] = _Log(database, "notice", Notice)
+        self._guard = threading.Lock()
+        self._known = (0, Notices())
+        """As of the line of a number."""
+
+    def change(self, edit: Callable[[Notices, datetime], Iterable[Notice]]) -> tuple[Notice, ...]:
+        with self._database.transaction() as connection:
+            self._database.lock(connection, "notices")
+            now = datetime.fromtimestamp(self._database.seconds(connection), UTC)
+            changed = tuple(edit(self._read_on(connection), now))
+            self._log.append_in(connection, changed)
+        return changed
+
+    def read(self) -> Notices:
+        if not self._database.exists():
+            return Notices()
+        with self._database.connect() as connection:
+            return self._read_on(connection)
+
+    def _read_on(self, connection: Connection) -> Notices:
+        """Before anything is appended in this transaction, which may yet fail."""
+        with self._guard:
+            after, known = self._known
+            last, news = self._log.read_on(connection, after)
+            self._known = last, known.and_also(news)
+            return self._known[1]
+
+    def stamp(self) -> int | None:
+        return self._log.stamp()
 
 
 @repeats_all()

@@ -24,7 +24,7 @@ from state.patience import Patience
 from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.leases import LeaseRows, clock_difference
-from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
+from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, SqlNoticeLog, log_lines
 from state.sql.notifications import is_heard
 from state.sql.outage import repeats_all
 from state.sql.previews import Previews
@@ -79,6 +79,13 @@ class SqlParts:
     @cached_property
     def facts(self) -> SqlFactLog:
         return SqlFactLog(self._database)
+
+    @cached_property
+    def notices(self) -> SqlNoticeLog:
+        return SqlNoticeLog(self._database)
+
+    def has_notices(self) -> bool:
+        return self.notices.stamp() is not None
 
     @cached_property
     def bursts(self) -> SqlBurstLog:

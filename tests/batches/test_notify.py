@@ -18,8 +18,9 @@ from support.comfyui_loopback import Loopback, MovedClock, Request, closed_port
 from support.documents import checked
 from support.waiting import wait_until
 
-from orchestrator.batches import notify
-from orchestrator.batches.notify import Notifier, due
+from orchestrator.batches.notify import due
+from orchestrator.notifications import notifier
+from orchestrator.notifications.notifier import Notifier
 from state.batch import GoneRecord, Notify
 from state.item import Status
 
@@ -187,7 +188,7 @@ def test_it_is_tried_for_a_day_with_growing_pauses_then_given_up(ended: Scene, r
 def test_what_was_never_told_is_told_however_late(ended: Scene, receiver: Receiver) -> None:
     receiver.answers = [answering(200)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Notifier, "tell", lambda self, batches: None)
+        patch.setattr(Notifier, "tell", lambda self: None)
         ended.run_once()
     at(ended, days=3)
     ended.run_once()
@@ -251,7 +252,7 @@ def test_a_receiver_that_hangs_holds_the_end_of_a_run_up_by_two_seconds_at_most(
     scene.end_all()
     clock.during_wait = lambda: wait_until(lambda: receiver.told)
     scene.run_once()
-    assert clock.waits == [notify.LAST_SECONDS]
+    assert clock.waits == [notifier.LAST_SECONDS]
     assert "no answer yet when the burst ended; a later burst tries again" in scene.notes[0]
     scene.store.close()
 

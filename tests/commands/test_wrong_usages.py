@@ -458,6 +458,17 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
             "--combinatorial N",
         ),
     ],
+    "notify": [
+        (f"notify add ftp//x/{SECRET}", "URL", "https://example.org/hook"),
+        ("notify add https://x --url-env HOOK", "choose one", "--url-env"),
+        ("notify add --url-env NOTHING_OF_THIS_NAME", "--url-env", "not set"),
+        ("notify add https://x --on done,dine", "--on", "'dine'", "stuck"),
+        ("notify add https://x --on ,", "--on", "at least one"),
+        ("notify add https://x --runs 0", "--runs", "0 is not from 1"),
+        ("notify add https://x --secret-env a-b", "--secret-env", "environment variable"),
+        ("notify remove zz", "zz", "no receiver"),
+        ("notify test", "nobody is notified"),
+    ],
     "generate: the batch": [
         ("generate --prompt x --profile qualty", "--profile qualty", "did you mean 'quality'?"),
         ("generate --prompt x --name ''", "--name", "begins with a letter"),
@@ -886,7 +897,7 @@ def messages(result: Result) -> list[str]:
 def with_json(line: str) -> str:
     """The same command line with `--json`, before an option that waits for its value."""
     words = line.split(" ", 2)
-    at = 2 if words[0] in ("batches", "template", "node", "state", "servers", "fleet") else 1
+    at = 2 if words[0] in ("batches", "template", "node", "state", "servers", "fleet", "notify") else 1
     return " ".join([*words[:at], "--json", *words[at:]])
 
 

@@ -16,13 +16,17 @@ from support.documents import checked
 from support.image_project import INVERT
 
 from burst import cli
-from orchestrator.batches.notify import Message
+from orchestrator.batches.notify import BatchesRead, letter_of
 from orchestrator.demo import DemoReport
 from orchestrator.documents.json_schema import json_schema
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.documents.registry import SCHEMAS
+from orchestrator.notifications.post import ReceiverPost, trial_event
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.batch import BatchRecord, EndRecord, Notify
+from state.notices import Notices, Receiver
+from state.open_store import parts_of
+from state.store import StateParts
 
 ROOT = Path(__file__).parents[2]
 COUNT = 12
@@ -145,15 +149,25 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only("servers", "add", f"gpu1={sandbox.url}", "--label", "big", "--window", "2")
     only("servers", "list")
     only("schedule", "--every", "5m")
+    only("notify", "add", "https://example.org/hook", "--on", "done")
+    only("notify", "list")
     only("state", "upgrade")
     only("state", "copy", "re_render_state.json", "copy.json")
     demo = DemoReport(home, home / "sheet.html", 12, 12, 0, 0, (), 5, 2, 8.0)
     found.short["burst.demo/1"] = checked(json.loads(json.dumps(demo.as_json())))
     record = BatchRecord(batch="b", created_at=NOON, total=1, layout="numbered", directory="d")
     end = EndRecord(batch="b", event="e", at=NOON, how="done", completed=1, failed=0, cancelled=0)
-    body = Message(record, end, Notify(url="http://127.0.0.1/hook"), NOON).body()
+    body = letter_of(record, end, Notify(url="http://127.0.0.1/hook"), tried_at=NOON).body
+    letter = ReceiverPost(_state(home), BatchesRead(_state(home))).letter_of(
+        trial_event(NOON), Receiver(id="r", url="http://127.0.0.1/hook", at=NOON), Notices()
+    )
+    found.short["burst.notification/1"] = checked(json.loads(letter.body))
     found.short["batch event"] = checked(json.loads(body), "batch event")
     return found
+
+
+def _state(home: Path) -> StateParts:
+    return parts_of(home / "re_render_state.json")
 
 
 def test_each_command_prints_what_its_type_says(documents: Printed) -> None:

@@ -20,7 +20,7 @@ from orchestrator.burst_endings import TEXTS
 ROOT = Path(__file__).parents[2]
 FILES_OF_A_STATE = {
     ".burst",
-    *("journal.jsonl", "batches.jsonl", "bursts.jsonl", "recipes.jsonl"),
+    *("journal.jsonl", "batches.jsonl", "bursts.jsonl", "recipes.jsonl", "notices.jsonl"),
     *("run.lock", "write.lock", "adding.lock", "holder.json", "settings.toml"),
 }
 LEAVES = {"orchestrator.errors", "orchestrator.clock", "orchestrator.wording"}

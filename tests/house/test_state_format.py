@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from state import batch, facts
+from state import batch, facts, notices
 from state.burst_record import BurstRecord
 from state.holder import Holder
 from state.item import (
@@ -35,6 +35,7 @@ KEPT: list[tuple[str, type[msgspec.Struct]]] = [
     *(("batches.jsonl", kind) for kind in (*batch.BatchChange.__args__, *batch.BatchNote.__args__)),
     *(("batches.jsonl", kind) for kind in (batch.Notify, batch.Idempotency)),
     *(("facts.jsonl", kind) for kind in facts.Fact.__args__),
+    *(("notices.jsonl", kind) for kind in notices.Notice.__args__),
     ("bursts.jsonl", BurstRecord),
     ("holder.json", Holder),
 ]

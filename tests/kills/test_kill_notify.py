@@ -13,10 +13,10 @@ from support.comfyui_loopback import Loopback
 from support.projects import MakeProject, Project
 from support.waiting import wait_until
 
-from orchestrator.batches import notify
 from orchestrator.clock import Clock
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
+from orchestrator.notifications import delivery, notifier
 from orchestrator.sandbox import Sandbox
 from state.batch import Batch, BatchRecord, Notify
 from state.change import Change
@@ -94,7 +94,8 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
 ) -> None:
     release = threading.Event()
     # Longer than the test waits for the burst's end.
-    monkeypatch.setattr(notify, "_TIMEOUTS", (120.0, 120.0))
+    monkeypatch.setattr(delivery, "TIMEOUTS", (120.0, 120.0))
+    monkeypatch.setattr(delivery, "LONGEST_SECONDS", 120.0)
     with Loopback(lambda request: (release.wait(120), request.reply(200))[1]) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook?token=hunter2")
@@ -137,5 +138,5 @@ def test_a_run_that_is_told_to_stop_waits_for_no_receiver(make_project: MakeProj
             release.set()
             sandbox.release()
         assert clock.waits
-        assert notify.LAST_SECONDS not in clock.waits
+        assert notifier.LAST_SECONDS not in clock.waits
         wait_until(lambda: any(told.delivered for told in noted(project).notifications), what="the late delivery")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.batches.completion import BatchCompletion
 from orchestrator.clock import Clock
+from orchestrator.cycle.aftermath import Aftermath
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from state.batch import Batch, BatchRecord
+from state.burst_record import BurstRecord
 from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
@@ -37,7 +38,7 @@ class Scene:
     def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
         self.output = home / "output"
         self.clock = clock or SetClock()
-        self.store = open_store(home / "state.json", create=True)
+        self.store = open_store(home / "state.json", create=True, clock=self.clock)
         self.log = self.store.batches
         self.placement = Placement(Recipes(self.store.recipes, home), self.output)
         self.notes: list[str] = []
@@ -68,8 +69,9 @@ class Scene:
         output = OutputRecord(path=f"{key}.png", bytes=5, sha256="ab" * 32)
         error = ErrorRecord(kind="k", message="out of luck")
         if status is Status.COMPLETED:
-            self._change(key, lambda now: now.submit(prompt_id=str(uuid.uuid4()), server="s", at=NOON, fingerprint="f"))
-            self._change(key, lambda now: now.complete(outputs=(output,), at=NOON, seconds=3.0))
+            at = self.clock.now()
+            self._change(key, lambda now: now.submit(prompt_id=str(uuid.uuid4()), server="s", at=at, fingerprint="f"))
+            self._change(key, lambda now: now.complete(outputs=(output,), at=at, seconds=3.0))
         elif status is Status.FAILED:
             self._change(key, lambda now: now.fail(error=error))
         else:
@@ -86,13 +88,17 @@ class Scene:
             self._end(item.key, status)
 
     @contextmanager
-    def run(self) -> Iterator[BatchCompletion]:
-        """The batch checks of a run: at its start, those of the test, and at its end."""
-        endings = BatchCompletion(self.store, self.placement, clock=self.clock, note=self.notes.append)
-        endings.look()
-        yield endings
-        endings.look(again=True)
-        endings.finish()
+    def run(self, *, records: Sequence[BurstRecord] = (), disk: str | None = None) -> Iterator[Aftermath]:
+        """What a run does beside its items: at its start, where the test says so, and at its end.
+
+        `records`: of bursts, this run's own last one at the end. `disk`: why nothing more can be written.
+        """
+        aftermath = Aftermath(self.store, self.placement, clock=self.clock, note=self.notes.append)
+        aftermath.look(records[:-1])
+        yield aftermath
+        aftermath.look(records, again=True)
+        aftermath.end(records, disk=disk)
+        aftermath.finish()
 
     def run_once(self) -> None:
         with self.run():
