@@ -190,7 +190,7 @@ def test_the_viewer_goes_through_batches_that_are_not_drawn(old_page: Any) -> No
     for number in range(60):
         page.keyboard.press("ArrowLeft")
         expect(page.locator("#viewer-at")).to_have_text(f"{179 - number} of 180")
-    expect(page.locator("#viewer-title")).to_contain_text("Image 3 · b20")
+    expect(page.locator("#viewer-title")).to_contain_text("Image 3 · prompt 20")
     page.keyboard.press("Escape")
     expect(page.locator("[data-image='b20/3']")).to_be_focused()
 
