@@ -1,9 +1,10 @@
 """The trash: outputs that the user deleted, which can be brought back.
 
 They leave `outputs` of their record for `trashed`, so nothing counts or renders them any more, and lie in a dot folder
-of the same output directory, which no scan enters. The record is changed before a file is moved there, and after it is
-moved back: wherever this is killed, no record misses a file, and what is not where it should be is moved by the next
-call. One process at a time does any of it, under the state's lock for adding; bursts need not wait.
+of the same output root, which no scan enters: a directory, or a prefix in object storage. The record is changed before
+a file is moved there, and after it is moved back: wherever this is killed, no record misses a file, and what is not
+where it should be is moved by the next call. One process at a time does any of it, under the state's lock for adding;
+bursts need not wait.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import msgspec
 from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.clock import Clock
-from orchestrator.errors import BurstError, OutputRefused, RecipeUnusable
+from orchestrator.errors import BurstError, OutputRefused, OutputRootAway, RecipeUnusable
 from orchestrator.outputs.placement import Placement, file_at, path_at
-from orchestrator.outputs.verification import verify
-from orchestrator.places import ObjectPath, Place, UnknownRoot
+from orchestrator.outputs.verification import Problem
+from orchestrator.places import ObjectPath, Place, UnknownRoot, local
 from orchestrator.statistics import is_picture, pictures_of
+from orchestrator.trash_moves import Moves
 from orchestrator.trash_records import as_kept, trashed, with_restored, with_trashed, without_files
 from state.batch import BackRecord, Batch, GoneRecord
 from state.change import change_all
@@ -83,18 +85,22 @@ class Trash:
         self._placement = placement
         self._clock = clock or Clock()
         self._disk = disk or Disk()
+        self._moves = Moves(store, disk=self._disk)
 
     def files(self) -> list[Trashed]:
         """Those that can be brought back, the last deleted first."""
         self._store.refresh()
-        found = [one for one in self._recorded() if self.path_of(one) is not None]
+        self._moves.begin()
+        there = list(self._recorded())
+        away = {one.id for one in self._without_file(there) if self.path_of(one) is None}
+        found = [one for one in there if one.id not in away]
         return sorted(found, key=lambda one: one.output.trashed_at, reverse=True)
 
-    def path_of(self, one: Trashed) -> Path | None:
+    def path_of(self, one: Trashed) -> Place | None:
         """Where the file is, which a kill may have left in its old place; None where it is not there."""
         if (found := self._file(one)) is not None or self._placement.verify(one.item, full=False, outputs=[one.output]):
             return found
-        return _local(self._placement.found(one.item, one.output.path))
+        return self._placement.found(one.item, one.output.path)
 
     def put(self, chosen: Mapping[str, Collection[OutputRecord]], *, batches: Sequence[Batch] = ()) -> Moved:
         """Move outputs of completed items there, with an item's last image its sidecar too, and mark `batches` gone.
@@ -161,8 +167,7 @@ class Trash:
             if going and not dry_run:
                 for one in going:
                     if (path := self._file(one)) is not None:
-                        self._disk.remove(path)
-                        _remove_empty(path.parent, self._root(one.item))
+                        self._moves.remove(path, self._root(one.item))
                 outputs = {one.output for one in going}
                 items = self._store.get_many(dict.fromkeys(one.item.key for one in going))
                 change_all(self._store, items, lambda now: without_files(now, outputs))
@@ -177,33 +182,55 @@ class Trash:
     def _alone(self) -> Iterator[None]:
         with self._store.adding():
             self._store.refresh()
+            self._moves.begin()
             yield
+            self._moves.end()
 
     def _recorded(self) -> Iterator[Trashed]:
         keys = [key for key, part in self._store.parts(_Part) if any(one.kept_as is not None for one in part.trashed)]
         for item in self._store.get_many(keys):
             yield from (Trashed(item, output) for output in item.trashed if output.kept_as is not None)
 
-    def _file(self, one: Trashed) -> Path | None:
-        return _local(self._placement.found(one.item, str(one.output.kept_as)))
+    def _file(self, one: Trashed) -> Place | None:
+        return self._placement.found(one.item, str(one.output.kept_as))
 
-    def _root(self, item: Item) -> Path:
-        """Errors: OutputRefused where its files are not in a directory; RecipeUnusable."""
+    def _without_file(self, these: Iterable[Trashed]) -> list[Trashed]:
+        """Those of which the trash has no file; of object storage a list says so, a request a thousand."""
+        found = []
+        for one in these:
+            try:
+                root = self._root(one.item)
+            except (OutputRefused, RecipeUnusable):
+                found.append(one)
+                continue
+            if isinstance(root, ObjectPath):
+                is_there = self._moves.has(root, str(one.output.kept_as))
+            else:
+                is_there = self._file(one) is not None
+            if not is_there:
+                found.append(one)
+        return found
+
+    def _root(self, item: Item) -> Place:
+        """Errors: OutputRefused where nobody knows here where it is; RecipeUnusable."""
         root = self._placement.root_of(item)
         if isinstance(root, UnknownRoot):
             raise OutputRefused(root.reason)
-        if isinstance(root, ObjectPath):
-            raise OutputRefused(
-                "lies in object storage, which has no trash: `burst batches clean` and `burst forget --remove-files` "
-                "delete there"
-            )
         return root
 
-    def _path(self, item: Item, relative: str) -> Path:
+    def _path(self, item: Item, relative: str) -> Place:
         """Errors: as `_root`."""
-        path = path_at(self._root(item), relative)
-        assert isinstance(path, Path), "the root is one"
-        return path
+        return path_at(self._root(item), relative)
+
+    def _problems(self, item: Item, output: OutputRecord) -> list[Problem]:
+        """Whether all of it is as recorded; of an object by the digest that it was put with, if it has one."""
+        with contextlib.suppress(OutputRefused, RecipeUnusable):
+            path = self._placement.path_of(item, output.path)
+            if isinstance(path, ObjectPath) and not isinstance(path, UnknownRoot):
+                found = path.bucket.look(path.key)
+                if found is not None and (found.size_bytes, found.sha256) == (output.bytes, output.sha256):
+                    return []
+        return self._placement.verify(item, full=True, outputs=[output])
 
     def _named(self) -> dict[str, set[str]]:
         """Real paths of outputs, and the items whose records name them."""
@@ -235,7 +262,7 @@ class Trash:
             root = self._root(item)
         except BurstError as error:
             return str(error)
-        problems = self._placement.verify(item, full=True, outputs=[output])
+        problems = self._problems(item, output)
         if any(problem.kind != "missing" for problem in problems):
             return "is not as it was saved any more"
         if problems and not _has_anything(root):
@@ -254,16 +281,15 @@ class Trash:
             source, target = self._path(item, output.path), self._path(item, output.kept_as)
         except (OutputRefused, RecipeUnusable) as error:
             return str(error)
-        if target.parent.parent.is_symlink():
+        if isinstance(target, Path) and target.parent.parent.is_symlink():
             return f"cannot be moved: {target.parent.parent} is a link; remove it"
         try:
-            self._disk.make_directory(target.parent)
-            self._disk.rename(source, target, replace=False)
-            self._disk.sync_directory(target.parent)
+            self._moves.move(source, target, self._root(item), is_own=True)
+        except OutputRootAway:
+            # Nobody knows what has arrived: the record says where it goes, and the next call moves it there.
+            return None
         except (BurstError, OSError) as error:
-            _remove_empty(target.parent, self._root(item))
             return str(error)
-        _remove_empty(source.parent, self._root(item))
         return None
 
     def _move_back(self, one: Trashed, named: Mapping[str, set[str]]) -> str | None:
@@ -272,30 +298,30 @@ class Trash:
         if item.status is not Status.COMPLETED:
             return f"{item.key} is {item.status}: it is made again"
         target, kept = self._path(item, output.path), self._file(one)
-        if named.get(self._placement.real_path_of(item, output.path)) or os.path.lexists(target):
+        if named.get(self._placement.real_path_of(item, output.path)) or _is_taken(target):
             return "its place is taken by another file"
-        if not target.parent.resolve().is_relative_to(self._root(item).resolve()):
+        if _leads_out(target, self._root(item)):
             return "its place leads out of its output directory"
-        if kept is None or verify(self._root(item), [as_kept(output)], full=True):
+        if kept is None or self._problems(item, as_kept(output)):
             return "the file in the trash is gone or was changed"
         try:
-            self._disk.make_directory(target.parent)
-            self._disk.rename(kept, target, replace=False)
-            self._disk.sync_directory(target.parent)
+            self._moves.move(kept, target, self._root(item), is_own=False)
         except FileExistsError:
             return "its place is taken by another file"
         except (BurstError, OSError) as error:
             return str(error)
-        _remove_empty(kept.parent, self._root(item))
         return None
 
     def _finish(self) -> list[Trashed]:
         """Move what a kill left in its old place, or brought back without its record. Returns what stays there."""
-        half = [one for one in self._recorded() if self._file(one) is None]
+        there = list(self._recorded())
+        half = self._without_file(there)
+        known = {one.id for one in half}
+        half += [one for one in there if one.id not in known and self._moves.was_cut_off(self._root(one.item))]
         named = self._named() if half else {}
         left = []
         for one in half:
-            is_there = not self._placement.verify(one.item, full=True, outputs=[one.output])
+            is_there = not self._problems(one.item, one.output)
             if is_there and not named.get(self._placement.real_path_of(one.item, one.output.path)):
                 left += [one] if self._move_away(one.item, one.output) is not None else []
         return left
@@ -320,12 +346,11 @@ class Trash:
         """Two processes never write it: until the end of a batch is noted, bursts do."""
         items = sorted(self._store.items(batch=batch.id), key=lambda item: item.index or 0)
         if is_gone:
-            for root in filter(None, map(_local, self._placement.roots())):
+            for root in self._placement.roots():
                 with contextlib.suppress(OutputRefused):
-                    info = _local(info_path(root, batch.record))
-                    if info is not None and file_at(root, f"{batch.record.directory}/{NAME}") is not None:
-                        self._disk.remove(info)
-                        _remove_empty(info.parent, root)
+                    is_known = not isinstance(root, UnknownRoot)
+                    if is_known and file_at(root, f"{batch.record.directory}/{NAME}") is not None:
+                        self._moves.remove(info_path(root, batch.record), root)
         elif batch.ends and not Counts.of(items).remaining:
             with contextlib.suppress(OutputRefused, RecipeUnusable):
                 for path, told in infos_of(self._placement, batch.record, items, ended_at=batch.ends[-1].at):
@@ -351,23 +376,23 @@ def _deleted(item: Item, going: Sequence[TrashedOutput]) -> Item:
     return with_trashed(item, going) if item.status is Status.COMPLETED else item
 
 
-def _local(place: Place | None) -> Path | None:
-    return place if isinstance(place, Path) else None
+def _is_taken(target: Place) -> bool:
+    """As far as it shows: an object with the same bytes is one that a kill left with both names."""
+    return isinstance(target, Path) and os.path.lexists(target)
 
 
-def _has_anything(directory: Path) -> bool:
+def _leads_out(target: Place, root: Place) -> bool:
+    """Whether a link leads it out of its root."""
+    if not isinstance(target, Path):
+        return False
+    return not target.parent.resolve().is_relative_to(local(root).resolve())
+
+
+def _has_anything(directory: Place) -> bool:
+    if isinstance(directory, ObjectPath):
+        return directory.bucket.holds_any(directory.key)
     try:
         with os.scandir(directory) as entries:
             return any(True for _ in entries)
     except OSError:
         return False
-
-
-def _remove_empty(folder: Path, root: Path) -> None:
-    """A directory and those above it, as long as they are empty; never `root`."""
-    while folder != root and folder.is_relative_to(root):
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent

@@ -178,6 +178,19 @@ class Bucket:
         finally:
             self.delete(aside)
 
+    def copy(self, source: str, key: str, *, replace: bool) -> None:
+        """Whole or not at all; without `replace` to a free name only. Errors: FileNotFoundError, FileExistsError.
+
+        The name's owner may be a copy of before, whose answer was lost: look. Attributes come along, but for those of
+        a large object without `replace`: no storage copies them to a free name only.
+        """
+        found = None if replace else self.look(source)
+        if found is not None and found.size_bytes <= LARGEST_IN_ONE_BYTES:
+            with self.open(source) as stream:
+                self.put(key, stream.read(), replace=False, attributes=found.attributes)
+        else:
+            self._exclusively(key, lambda store: _obstore().copy(store, source, key, overwrite=replace))
+
     def delete(self, key: str) -> None:
         """No error where it is not there."""
         try:

@@ -93,6 +93,12 @@ class LocalRoot:
         for folder in folders:
             self._disk.sync_directory(local(folder))
 
+    def move(self, source: Place, target: Place, *, is_own: bool) -> None:
+        folder = local(target).parent
+        self.make_staging(folder)
+        self._disk.rename(local(source), local(target), replace=False)
+        self._disk.sync_directory(folder)
+
     def remove(self, target: Place) -> None:
         self._disk.remove(local(target))
 

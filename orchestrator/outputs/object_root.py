@@ -105,6 +105,15 @@ class ObjectRoot:
     def settle(self, folders: Iterable[Place]) -> None:
         """What was put is durable."""
 
+    def move(self, source: Place, target: Place, *, is_own: bool) -> None:
+        old, new = _object(source), _object(target)
+        try:
+            old.bucket.copy(old.key, new.key, replace=is_own)
+        except FileExistsError:
+            if not _are_same(old, new):
+                raise
+        old.unlink()
+
     def remove(self, target: Place) -> None:
         _object(target).unlink()
 
@@ -158,6 +167,16 @@ def staging_directory() -> Path:
 def _plain(prompt_id: str) -> str:
     """A server may choose it, and metadata travel in headers."""
     return temporary_prefix(prompt_id).removeprefix(TEMPORARY).removesuffix("-")
+
+
+def _are_same(one: ObjectPath, other: ObjectPath) -> bool:
+    """By their bytes: what was put in parts has no digest on it."""
+    found, there = one.bucket.look(one.key), other.bucket.look(other.key)
+    if found is None or there is None or found.size_bytes != there.size_bytes:
+        return False
+    if found.sha256 is not None and there.sha256 is not None:
+        return found.sha256 == there.sha256
+    return sha256_of(one) == sha256_of(other)
 
 
 def _object(target: Place) -> ObjectPath:

@@ -65,6 +65,15 @@ class OutputRoot(Protocol):
     def settle(self, folders: Iterable[Place]) -> None:
         """What was committed to these folders is durable on return. Errors: SyncFailed."""
 
+    def move(self, source: Place, target: Place, *, is_own: bool) -> None:
+        """Give a file of this root another name of it, a free one, whole or not at all; durable on return.
+
+        `is_own`: nobody else uses that name, so that what has it is from a move of before.
+
+        Killed in between, an object has both names, and moving it again ends it. Errors: FileNotFoundError;
+        FileExistsError; DiskFull.
+        """
+
     def remove(self, target: Place) -> None:
         """Remove a file; no error if there is none. Errors: DiskFull."""
 

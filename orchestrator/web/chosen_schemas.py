@@ -85,7 +85,7 @@ class DeletedImages(BaseModel):
     """How many images."""
     bytes: int
     kept: list[str]
-    """Files that stay, and why: not as recorded any more, another item's too, or in object storage, say."""
+    """Files that stay, and why: not as recorded any more, or another item's too, say."""
     missing: list[ImageRef]
     readOnly: list[ImageRef]
     """Of batches that no state knows any more: they stay."""

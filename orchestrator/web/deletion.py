@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.pictures import EXTENSIONS
+from orchestrator.places import Place
 from orchestrator.statistics import is_picture
 from orchestrator.trash import KEPT_FOR, Moved, Trash, Trashed
 from orchestrator.web.chosen_images import Choice
@@ -98,7 +99,7 @@ def trash_of(state: WatchedState, *, offset: int, limit: int) -> TrashPage:
     )
 
 
-def trashed_file(state: WatchedState, trash_id: str) -> tuple[Path, str]:
+def trashed_file(state: WatchedState, trash_id: str) -> tuple[Place, str]:
     """The file of this id in the trash, and its digest. Errors: Refused with 404."""
     state.refresh()
     trash = Trash(state.store, state.placement) if state.store is not None else None

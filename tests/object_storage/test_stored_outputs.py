@@ -22,7 +22,7 @@ from orchestrator.forgetting import forget
 from orchestrator.object_storage.bucket import Bucket
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
-from orchestrator.trashing import empty_trash, list_trash, restore_images
+from orchestrator.trashing import list_trash, restore_images
 from orchestrator.verify import verify_outputs
 from state.item import Status
 
@@ -195,19 +195,22 @@ def test_files_are_removed_only_as_they_are_recorded(album: Album, scene: Scene)
 
 
 def test_forgetting_with_files_is_finished_after_the_storage_was_away_in_between(album: Album, scene: Scene) -> None:
-    """Meanwhile no record misses an object, and the trash, which a bucket has none of, loses none."""
+    """Meanwhile no record misses an object, and the trash loses none."""
     said = overrides(scene)
     keys = [item.key for item in album.store.items(Status.COMPLETED)]
     before = len(scene.objects.keys())
+    keys_then = scene.objects.keys()
+    infos = sum(key.endswith("batch_info.json") for key in keys_then)
     scene.front.deletions_left = 2
     with pytest.raises(OutputRootAway):
         forget(album.state, keys, remove_files=True, overrides=said)
     scene.front.is_away, scene.front.deletions_left = False, None
     assert len(scene.objects.keys()) == before - 2
     assert verify_outputs(album.state, quick=True, repair=True, overrides=said).problems == ()
-    assert list_trash(album.state, overrides=said).files == ()
-    assert restore_images(album.state, [], overrides=said).files == ()
-    empty_trash(album.state, overrides=said)
+    there = list_trash(album.state, overrides=said).files
+    assert len(there) == before - 2 - infos, "the trash shows what is still there"
+    restored = restore_images(album.state, [], overrides=said)
+    assert (len(restored.files), restored.kept) == (len(there), ())
     assert len(scene.objects.keys()) == before - 2
     left = forget(album.state, keys, remove_files=True, overrides=said)
     assert (left.keys, left.files.kept) == (tuple(keys), ())
@@ -217,12 +220,20 @@ def test_forgetting_with_files_is_finished_after_the_storage_was_away_in_between
     assert [key for key in left_there if key.removeprefix(PREFIX) not in recorded] == []
 
 
-def test_the_browser_says_that_a_bucket_has_no_trash_and_how_to_delete_there(shown: Gallery, scene: Scene) -> None:
+def test_the_browser_deletes_there_and_brings_back(shown: Gallery, scene: Scene) -> None:
+    keys = scene.objects.keys()
+    before = {key: scene.objects.read(key) for key in keys}
     images = shown.get("/api/gallery/refs")["images"]
     done = shown.http.post("/api/images/delete", json={"images": images}).json()
-    assert (done["deleted"], len(done["kept"]), done["undo"]) == (0, 3, [{"state": 0, "trash": []}])
-    assert "lies in object storage, which has no trash: `burst batches clean`" in done["kept"][0]
-    answer = shown.delete("/api/batches/b1/images/1")
-    assert answer.status_code == 409
-    assert "has no trash: `burst batches clean`" in answer.json()["error"]["message"]
+    assert (done["deleted"], done["kept"]) == (3, [])
+    assert shown.pictures() == []
+    (entry,) = shown.get("/api/states/0/trash", size=1)["images"]
+    assert shown.http.get(entry["thumbnail"]).status_code == 200
+    (undo,) = done["undo"]
+    back = shown.http.post("/api/states/0/trash/restore", json={"trash": undo["trash"]}).json()
+    assert back["kept"] == []
     assert len(shown.pictures()) == 3
+    after = scene.objects.keys()
+    keys = [key for key in after if not key.endswith("batch_info.json")]
+    assert {key: scene.objects.read(key) for key in keys} == {key: before[key] for key in before if key in keys}
+    assert not any("/.burst-trash/" in key for key in keys), "nothing of the trash is left"
