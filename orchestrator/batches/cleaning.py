@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -98,9 +99,17 @@ def clean_batches(
         there = [batch for batch in store.batches.read().values() if not batch.gone]
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.remaining and view.last_at < before}
-        records = [view.record for view in old.values()]
         placement = placement_of(store, settings)
-        gone = remove_batches(store, records, placement=placement, at=clock.now(), dry_run=dry_run)
+        with contextlib.nullcontext() if dry_run else store.adding():
+            store.refresh()
+            gone = remove_batches(
+                store,
+                {view.id: view.record for view in old.values()},
+                placement=placement,
+                ended_at={view.id: view.last_at for view in old.values()},
+                at=clock.now(),
+                dry_run=dry_run,
+            )
         trash = Trash(store, placement, clock=clock).empty(before=before, dry_run=dry_run)
         trashed = tuple(str(one.output.kept_as) for one in trash.files)
         unused = remove_unused(store, placement, before=before, dry_run=dry_run, clock=clock)

@@ -7,7 +7,7 @@ Any of it may be done beside a burst, may be killed in between, and is finished 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product, takewhile
@@ -39,29 +39,41 @@ class Removed:
 
 def remove_batches(
     store: Store,
-    batches: Collection[BatchRecord],
+    batches: Mapping[str, BatchRecord],
     *,
     placement: Placement,
+    ended_at: Mapping[str, datetime],
     at: datetime,
     dry_run: bool = False,
 ) -> Removed:
     """Remove outputs and batch_info.json of these batches, the directories that this empties, and mark them as gone.
 
-    Errors: StateError, DiskFull, OSError.
+    Their records have these outputs among the trashed ones, as of the end of their batch, before the first file goes:
+    wherever this is killed, no record misses a file, and what is still there is deleted as the trash of that time is.
+    Call it under the state's lock for adding. Errors: StateError, DiskFull, OSError.
     """
-    ids = dict.fromkeys(record.batch for record in batches)
+    ids = batches
     theirs = [item for batch in ids for item in store.items(Status.COMPLETED, batch=batch)]
     found = _Files(placement)
     found.keep_those_of(item for item in store.items() if item.batch not in ids)
     for item in theirs:
         found.choose(item, item.outputs)
-    found.choose_infos(record for record in batches if record.layout in WITH_INFO)
+    found.choose_infos(record for record in batches.values() if record.layout in WITH_INFO)
     if ids and not dry_run:
-        found.remove()
-        change_all(store, theirs, lambda item: msgspec.structs.replace(item, outputs=()))
-        store.batches.append(*(GoneRecord(batch=record.batch, at=at) for record in batches))
+        moments = {item.key: ended_at[str(item.batch)] for item in theirs}
+        done = found.mark(store, theirs, moments)
+        found.remove(without={item.key for item in theirs} - done.keys())
+        theirs = [item for item in store.get_many(item.key for item in theirs) if item.status is Status.COMPLETED]
+        change_all(store, theirs, lambda item: _forgotten(item, done.get(item.key, ())))
+        store.batches.append(*(GoneRecord(batch=batch, at=at) for batch in ids))
         store.settle(at_end=True)
     return found.removed()
+
+
+def _forgotten(item: Item, marks: Collection[TrashedOutput]) -> Item:
+    """Without outputs, and without these in the trash."""
+    left = tuple(one for one in item.trashed if one not in marks)
+    return msgspec.structs.replace(item, outputs=(), trashed=left)
 
 
 def in_the_trash(item: Item) -> list[TrashedOutput]:
@@ -95,13 +107,8 @@ def remove_files_of(
     if dry_run:
         return found.removed()
 
-    marks = {
-        key: [trashed(store, item, output, at, is_there=is_there) for output, is_there in found.outputs_of(key)]
-        for key, item in going.items()
-    }
-    marked = [going[key] for key, outputs in marks.items() if outputs]
-    done = {item.key for item in change_all(store, marked, lambda now: with_trashed(now, marks[now.key]))}
-    found.remove(without={item.key for item in marked} - done)
+    done = found.mark(store, items, dict.fromkeys(going, at))
+    found.remove(without=going.keys() - done.keys())
     return found.removed()
 
 
@@ -154,9 +161,21 @@ class _Files:
             if is_there and not self._is_anothers(item, one.path):
                 self._add_of(item, one)
 
-    def outputs_of(self, key: str) -> Sequence[tuple[OutputRecord, bool]]:
-        """Those of an item's outputs that were chosen, and whether they are there."""
-        return self._outputs.get(key, ())
+    def mark(
+        self, store: Store, items: Iterable[Item], moments: Mapping[str, datetime]
+    ) -> dict[str, list[TrashedOutput]]:
+        """Have their records count the chosen outputs as trashed at these moments.
+
+        Returns what became of each item, by key, without those that another process changes meanwhile.
+        """
+        marks: dict[str, list[TrashedOutput]] = {}
+        going = {item.key: item for item in items}
+        for key, item in going.items():
+            chosen = self._outputs.get(key, ())
+            marks[key] = [trashed(store, item, output, moments[key], is_there=is_there) for output, is_there in chosen]
+        marked = [item for key, item in going.items() if marks[key]]
+        done = {item.key for item in change_all(store, marked, lambda now: with_trashed(now, marks[now.key]))}
+        return {key: outputs for key, outputs in marks.items() if not outputs or key in done}
 
     def choose_infos(self, records: Iterable[BatchRecord]) -> None:
         for record, root in product(records, self._placement.roots()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -292,6 +293,33 @@ def test_cleaning_empties_it_by_the_same_age(shelf: Shelf) -> None:
     assert len(shelf.lies()) == 2
     assert clean_batches(shelf.state, **old).removed == told.removed  # type: ignore[arg-type]
     assert (shelf.lies(), len(shelf.outputs("b1/002"))) == ([], 2)
+
+
+@pytest.mark.parametrize("removals", range(4))
+def test_cleaning_that_was_killed_leaves_no_record_without_its_file_and_is_ended_by_the_next(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, removals: int
+) -> None:
+    old = {"older_than": timedelta(days=30), "overrides": shelf.said, "clock": At(NOON + timedelta(days=40))}
+    unlink, left = Path.unlink, itertools.count(removals, -1)
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if path.is_relative_to(shelf.album.output) and next(left) <= 0:
+            raise Killed
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(Killed):
+        clean_batches(shelf.state, **old)  # type: ignore[arg-type]
+    monkeypatch.setattr(Path, "unlink", unlink)
+    shelf.check()
+    assert len(shelf.album.files()) > 0
+    clean_batches(shelf.state, **old)  # type: ignore[arg-type]
+    shelf.check()
+    assert (shelf.album.files(), shelf.lies()) == ([], [])
+    assert list_trash(shelf.state, overrides=shelf.said).files == ()
+    shelf.album.store.refresh()
+    assert shelf.album.log.read()["b1"].gone
+    assert clean_batches(shelf.state, **old).batches == ()  # type: ignore[arg-type]
 
 
 def test_no_scan_enters_it(shelf: Shelf) -> None:
