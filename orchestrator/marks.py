@@ -1,4 +1,4 @@
-"""Favourites and tags: marks that a user sets on items, and on single images of items that have several."""
+"""Favorites and tags: marks that a user sets on items, and on single images of items that have several."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Edit = Callable[[Item, Numbers], Item]
 
 
 def star(state: Path, names: Collection[str], *, remove: bool = False) -> Changed:
-    """Mark items, or single images of theirs, as favourites; `remove`: not any more. Safe to repeat.
+    """Mark items, or single images of theirs, as favorites; `remove`: not any more. Safe to repeat.
 
     `names`: keys of items, output files, and batches. Works while a burst runs. Errors: UsageError for a name that is
     none of these; StateError.
@@ -46,13 +46,13 @@ def tag(state: Path, tags: Collection[str], names: Collection[str], *, remove: b
 
 def with_star(item: Item, numbers: Numbers) -> Item:
     """The item with these outputs of it as favorites."""
-    before = favourites(item)
+    before = favorites(item)
     return _starred(item, None if numbers is None or before is None else before | numbers)
 
 
 def without_star(item: Item, numbers: Numbers) -> Item:
     """The opposite of `with_star`."""
-    before = favourites(item)
+    before = favorites(item)
     if numbers is None:
         return _starred(item, frozenset())
     return _starred(item, (frozenset(numbered(item)) if before is None else before) - numbers)
@@ -84,8 +84,8 @@ def change_marks(store: Store, meant: Mapping[str, Numbers], edit: Edit) -> list
     return change_all(store, [item for item in store.get_many(meant) if marked(item) != item], marked)
 
 
-def favourites(item: Item) -> Numbers:
-    """Which of an item's outputs are favourites; an empty set where none is."""
+def favorites(item: Item) -> Numbers:
+    """Which of an item's outputs are favorites; an empty set where none is."""
     if not item.favourite:
         return frozenset()
     return frozenset(item.favourite_outputs) or None
@@ -93,7 +93,7 @@ def favourites(item: Item) -> Numbers:
 
 def is_favourite(item: Item, path: str) -> bool:
     """Whether this output is one, by its recorded path."""
-    numbers = favourites(item)
+    numbers = favorites(item)
     return numbers is None or any(
         output.path == path and number in numbers for number, output in numbered(item).items()
     )

@@ -18,7 +18,7 @@ from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageE
 from orchestrator.file_kinds import FILES, PATTERNS
 from orchestrator.formatting import counted
 from orchestrator.input_files import stand_ins
-from orchestrator.marks import Numbers, favourites, named_outputs
+from orchestrator.marks import Numbers, favorites, named_outputs
 from orchestrator.outputs.numbering import numbered
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation, prompt_file, read_prompt
@@ -29,7 +29,9 @@ from state.file_names import stem_of
 from state.item import Item, ItemOutput, Status
 from state.store import Store
 
-ALL, FAVOURITES = "all", "favourites"
+ALL, FAVORITES = "all", "favorites"
+_AS_BEFORE = "favourites"
+"""How the release before wrote it."""
 EVERY_ITEM = "."
 """In place of a batch: all items of the state."""
 _MOST_OUTPUTS = 1000
@@ -123,8 +125,8 @@ def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement
         return _named(store, spec, pick, keys)
     if pick == ALL:
         return {item.key: None for item in store.get_many(keys) if item.status not in _ENDED_OTHERWISE}
-    if pick == FAVOURITES:
-        starred = {item.key: favourites(item) for item in store.get_many(keys) if item.favourite}
+    if pick in (FAVORITES, _AS_BEFORE):
+        starred = {item.key: favorites(item) for item in store.get_many(keys) if item.favourite}
         return {key: numbers for key, numbers in starred.items() if store.get(key).status not in _ENDED_OTHERWISE}
     return _named(store, spec, named_outputs(store, placement, list(_lines(pick))), keys)
 
@@ -235,8 +237,8 @@ def _mirrored_name(pick: Pick) -> str:
 
 
 def _why_none(spec: BatchSpec, items: list[Item]) -> str:
-    if spec.pick == FAVOURITES and not items:
-        return "none of its items is a favourite; `burst star ITEM|IMAGE…` makes some"
+    if spec.pick == FAVORITES and not items:
+        return "none of its items is a favorite; `burst star ITEM|IMAGE…` makes some"
     if not items:
         return "all of its items failed or were cancelled; `burst retry` them first"
     return f"{counted(len(items))} without an image: they were removed, or there never were any"

@@ -59,7 +59,7 @@ class BatchSpec:
     from_batch: str | None = None
     """A batch of the same state, or `.` for all items of the state, whose outputs are what this one is made from."""
     pick: str | Mapping[str, frozenset[int]] | None = None
-    """Which of them: `all` (the default), `favourites`, or a file that names items and images, one a line; or which
+    """Which of them: `all` (the default), `favorites`, or a file that names items and images, one a line; or which
     outputs, from 1, of which items, by their keys."""
     negative: str | None = None
     count: int = 1
@@ -259,7 +259,7 @@ def _check_pick(spec: BatchSpec) -> None:
     if spec.from_batch is None and spec.pick is not None:
         raise UsageError(f"{named('pick')}: give {named('from_batch', 'BATCH')} too, the batch to pick from")
     if spec.pick is not None and not (spec.pick.strip() if isinstance(spec.pick, str) else spec.pick):
-        raise UsageError(f"{named('pick')}: say all, favourites, or the name of a file")
+        raise UsageError(f"{named('pick')}: say all, favorites, or the name of a file")
 
 
 def _check_dynamic(spec: BatchSpec) -> None:

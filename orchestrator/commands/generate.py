@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 )
 @Options.PROMPTS.option(
     "--pick",
-    metavar="favourites|all|FILE",
+    metavar="favorites|all|FILE",
     help="Which of them; a FILE names items or images, one a line (default: all).",
 )
 @dynamic_options

@@ -25,7 +25,7 @@ from orchestrator.commands.help import Command, Options
 @click.argument("source", metavar="BATCH|.")
 @click.argument("templates", nargs=-1, required=True, metavar="TEMPLATE...")
 @Options.PROMPTS.option(
-    "--pick", metavar="favourites|all|FILE", help="Of the images of BATCH; a FILE names items or images, one a line."
+    "--pick", metavar="favorites|all|FILE", help="Of the images of BATCH; a FILE names items or images, one a line."
 )
 @Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; of several, with -1, -2 ... behind it.")
 @Options.BATCH.option(

@@ -41,7 +41,8 @@ def test_favourites_are_items_and_single_images(scene: Drafts) -> None:
     scene.complete(1)
     second = scene.complete(2)[1]
     star(scene.state, [scene.keys[0], str(second)])
-    assert sources(scene.stages(pick="favourites")) == [("001", 1), ("001", 2), ("002", 2)]
+    assert sources(scene.stages(pick="favorites")) == [("001", 1), ("001", 2), ("002", 2)]
+    assert sources(scene.stages(pick="favourites")) == [("001", 1), ("001", 2), ("002", 2)], "as it was spelled before"
 
 
 def test_a_file_names_items_and_images(scene: Drafts) -> None:
@@ -60,7 +61,7 @@ def test_an_output_that_was_removed_is_left_out_and_the_other_keeps_its_number(s
     scene.complete(1)
     scene.change(scene.keys[0], lambda now: msgspec.structs.replace(now, outputs=now.outputs[1:]))
     star(scene.state, [scene.keys[0]])
-    assert sources(scene.stages(pick="favourites")) == [("001", 2)]
+    assert sources(scene.stages(pick="favorites")) == [("001", 2)]
 
 
 def test_the_text_of_its_item_or_one_for_all_is_given_where_the_template_takes_one(scene: Drafts) -> None:
@@ -71,7 +72,7 @@ def test_the_text_of_its_item_or_one_for_all_is_given_where_the_template_takes_o
 
 def test_sweeps_and_seeds_apply_as_to_prompts(scene: Drafts) -> None:
     star(scene.state, [scene.keys[1]])
-    stages = scene.stages("repaint.json", pick="favourites", sweeps={"steps": (2, 4)}, seed=5)
+    stages = scene.stages("repaint.json", pick="favorites", sweeps={"steps": (2, 4)}, seed=5)
     assert [(stage.inputs["steps"], stage.inputs["seed"]) for stage in stages] == [(2, 5), (4, 5)] * 2
 
 
@@ -81,9 +82,9 @@ def test_the_same_request_is_one_batch_while_its_sources_are_rendered(scene: Dra
     assert [stage.key for stage in scene.stages()] == [stage.key for stage in first]
     assert scene.batches() == 2
     star(scene.state, [scene.keys[0]])
-    one = scene.stages(pick="favourites")
+    one = scene.stages(pick="favorites")
     star(scene.state, [scene.keys[1]])
-    assert len(scene.stages(pick="favourites")) == len(one) + 2
+    assert len(scene.stages(pick="favorites")) == len(one) + 2
     assert scene.batches() == 4
 
 
@@ -105,16 +106,16 @@ def test_a_chain_of_batches(scene: Drafts) -> None:
 def test_a_video_is_given_to_what_takes_videos(scene: Drafts) -> None:
     scene.complete(1, extension="mp4")
     star(scene.state, [scene.keys[0]])
-    assert [list(stage.uploads) for stage in scene.stages("video.json", pick="favourites")] == [["video"]] * 2
+    assert [list(stage.uploads) for stage in scene.stages("video.json", pick="favorites")] == [["video"]] * 2
     with pytest.raises(UsageError, match=r"no binding .*video"):
-        scene.stages(pick="favourites")
+        scene.stages(pick="favorites")
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"from_batch": "nobody"}, "no batch 'nobody'"),
-        ({"from_batch": DRAFTS, "pick": "favourites"}, "none of its items is a favourite; `burst star"),
+        ({"from_batch": DRAFTS, "pick": "favorites"}, "none of its items is a favorite; `burst star"),
         ({"from_batch": DRAFTS, "pick": "nowhere.txt"}, "pick='nowhere.txt': cannot be read"),
         ({"from_batch": DRAFTS, "pick": "empty.txt"}, "it names no item and no image"),
         ({"from_batch": DRAFTS, "pick": "unknown.txt"}, "has no item and no batch 'nothing'"),
@@ -123,12 +124,12 @@ def test_a_video_is_given_to_what_takes_videos(scene: Drafts) -> None:
         ({"from_batch": DRAFTS, "prompt": "x"}, "has no binding 'prompt'"),
         ({"from_batch": DRAFTS, "jsonl": "x"}, "choose one source of prompts"),
         ({"prompt": "x", "pick": "all"}, "pick: give from_batch='BATCH' too"),
-        ({"from_batch": DRAFTS, "pick": {}}, "pick: say all, favourites"),
+        ({"from_batch": DRAFTS, "pick": {}}, "pick: say all, favorites"),
         (
             {"from_batch": DRAFTS, "pick": {"alone.txt": frozenset({1})}},
             "pick: alone.txt is not of from_batch='drafts'",
         ),
-        ({"from_batch": DRAFTS, "pick": " "}, "pick: say all, favourites, or the name of a file"),
+        ({"from_batch": DRAFTS, "pick": " "}, "pick: say all, favorites, or the name of a file"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_added(scene: Drafts, asked: dict[str, Any], said: str) -> None:

@@ -42,9 +42,7 @@ def items_of(state: Path, batch: str) -> list[Item]:
 
 def test_each_batch_is_made_from_the_one_before_it(drafts: Drafts) -> None:
     star(drafts.state, [drafts.keys[1]])
-    done = stage(
-        drafts.state, DRAFTS, ["invert.json", "repaint.json"], pick="favourites", name="final", priority="high"
-    )
+    done = stage(drafts.state, DRAFTS, ["invert.json", "repaint.json"], pick="favorites", name="final", priority="high")
     assert [(one.record.name, one.record.total, one.continued) for one in done.stages] == [
         ("final-1", 2, False),
         ("final-2", 2, False),
@@ -111,7 +109,7 @@ def test_drafts_are_rendered_picked_and_made_into_more(tmp_path: Path, monkeypat
         assert Run(run).execute().completed == 3
         made = items_of(state, drafts.record.batch)  # type: ignore[union-attr]
         star(state, [f"out/{made[2].outputs[0].path}"])
-        chain = stage(state, DRAFTS, ["invert.json", "invert.json"], pick="favourites")
+        chain = stage(state, DRAFTS, ["invert.json", "invert.json"], pick="favorites")
         assert read_status(state).stages_waiting == 1
         assert Run(run).execute().completed == 2
         first, last = (items_of(state, one.record.batch)[0] for one in chain.stages)

@@ -1,4 +1,4 @@
-"""Favourites and tags: `burst star` and `burst tag` on items, batches and single images; taken off again."""
+"""Favorites and tags: `burst star` and `burst tag` on items, batches and single images; taken off again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.fast_disk import FastDisk
 from support.state_scenes import NOON
 
 from orchestrator.errors import UsageError
-from orchestrator.marks import favourites, is_favourite, star, tag
+from orchestrator.marks import favorites, is_favourite, star, tag
 from orchestrator.settings import Settings, save_settings
 from state.change import change_all
 from state.item import Item, OutputRecord, Status
@@ -56,7 +56,7 @@ def test_an_item_is_a_favourite_with_all_its_images_until_that_is_taken_off(stat
     again = star(state, ["four"])
     assert (again.keys, again.notes) == ((), ("1 item already starred",))
     star(state, ["four"], remove=True)
-    assert (item(state, "four").favourite, favourites(item(state, "four"))) == (False, frozenset())
+    assert (item(state, "four").favourite, favorites(item(state, "four"))) == (False, frozenset())
 
 
 def test_an_image_of_several_is_a_favourite_by_itself(state: Path) -> None:
