@@ -1,5 +1,7 @@
 /** The JSON API, one function a call. Nothing here touches the document. */
 
+import { tellImages } from "./image_changes.js";
+
 const PATIENCE_MILLISECONDS = 15_000;
 /** What changes something may have been done although its answer did not come in time. */
 const CHANGING_PATIENCE_MILLISECONDS = 120_000;
@@ -108,6 +110,16 @@ function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/**
+ * What the server confirmed is told to all that holds images, in every tab.
+ * @param {Promise<any>} answering @param {(answer: any) => import("./image_changes.js").Change} changeOf
+ */
+async function told(answering, changeOf) {
+  const answer = await answering;
+  tellImages(changeOf(answer));
+  return answer;
+}
+
 /** @param {string} batchId */
 const at = (batchId) => `/api/batches/${encodeURIComponent(batchId)}`;
 
@@ -198,7 +210,7 @@ export const imageDetails = (batchId, image, signal) => call("GET", `${at(batchI
 
 /** @param {any} image @param {boolean} favorite @returns {Promise<{favorite: boolean}>} */
 export const markFavorite = ({ batchId, image }, favorite) =>
-  call(favorite ? "PUT" : "DELETE", `/api/images/${encodeURIComponent(batchId)}/${image}/favorite`);
+  told(call(favorite ? "PUT" : "DELETE", `/api/images/${encodeURIComponent(batchId)}/${image}/favorite`), (marks) => ({ marks: [marks] }));
 
 /** What can be made from an image, and why what cannot. @param {any} image @param {AbortSignal} signal */
 export const derivationsOf = ({ batchId, image }, signal) =>
@@ -222,32 +234,35 @@ export const completeSearch = (text, cursor, signal) =>
   call("GET", `/api/gallery/completion?${new URLSearchParams({ text, cursor: String(cursor) })}`, { signal });
 
 /** @param {object[]} images @param {boolean} favorite */
-export const markFavorites = (images, favorite) => call("POST", "/api/images/favorites", { body: { images, favorite } });
+export const markFavorites = (images, favorite) =>
+  told(call("POST", "/api/images/favorites", { body: { images, favorite } }), ({ images: marks }) => ({ marks }));
 
 /** @param {object[]} images @param {string[]} add @param {string[]} remove */
-export const markTags = (images, add, remove) => call("POST", "/api/images/tags", { body: { images, add, remove } });
+export const markTags = (images, add, remove) =>
+  told(call("POST", "/api/images/tags", { body: { images, add, remove } }), ({ images: marks }) => ({ marks, again: true }));
 
 /** To the trash. @param {object[]} images */
-export const deleteImages = (images) => call("POST", "/api/images/delete", { body: { images } });
+export const deleteImages = (images) => told(call("POST", "/api/images/delete", { body: { images } }), () => ({ again: true }));
 
 /** @param {object[]} images @returns {Promise<any>} where their ZIP is */
 export const prepareDownload = (images) => call("POST", "/api/downloads", { body: { images } });
 
 /** This picture, and no other that has its place by now. @param {any} image */
 export const deleteImage = ({ batchId, image, version }) =>
-  call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`);
+  told(call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`), () => ({ gone: [{ batchId, image }] }));
 
 /** @param {number} state @param {URLSearchParams} query @param {AbortSignal} signal */
 export const trashOf = (state, query, signal) => call("GET", `/api/states/${state}/trash?${query}`, { signal });
 
 /** @param {number} state @param {string[]} trash */
-export const restoreImages = (state, trash) => call("POST", `/api/states/${state}/trash/restore`, { body: { trash } });
+export const restoreImages = (state, trash) =>
+  told(call("POST", `/api/states/${state}/trash/restore`, { body: { trash } }), () => ({ again: true }));
 
 /** @param {number} state */
 export const emptyTrash = (state) => call("POST", `/api/states/${state}/trash/empty`);
 
 /** @param {string} batchId */
-export const deleteBatch = (batchId) => call("DELETE", at(batchId));
+export const deleteBatch = (batchId) => told(call("DELETE", at(batchId)), () => ({ again: true }));
 
 /**
  * Where a ZIP of these images is; of all that there are, where none are named.

@@ -2,12 +2,12 @@
 
 import { deleteImages, markFavorites, prepareDownload, restoreImages } from "../api.js";
 import { byId, make, say } from "../dom.js";
+import { keyOfImage } from "../image_changes.js";
 import { offerUndo } from "../undo.js";
 import { bytes, counted } from "../words.js";
 import { MOST } from "../viewer/compare.js";
 import { stageImages } from "./staging.js";
 import { tagImages } from "./tagging.js";
-import { keyOfImage } from "./tiles.js";
 
 /** So many files that stay are named. */
 const SAID_FILES = 3;
@@ -17,7 +17,6 @@ const SAID_FILES = 3;
  * @property {import("./selection.js").Selection} selection
  * @property {(images: any[]) => void} compare
  * @property {() => Promise<void>} reload what is shown has changed
- * @property {(marks: any[]) => void} marked these have other marks
  */
 
 /** The bar, which is there while anything is chosen. */
@@ -55,7 +54,6 @@ export class Acts {
   async favorite() {
     const isAll = byId("chosen-favorite").ariaPressed === "true";
     const done = await markFavorites(this.parts.selection.refs, !isAll);
-    this.parts.marked(done.images);
     this.#said(done, isAll ? "no favorites any more" : "favorites");
   }
 
@@ -65,7 +63,6 @@ export class Acts {
     if (!done) return;
     // All images of a prompt have its tags, and others of these may be in sight.
     await this.parts.reload();
-    this.parts.marked(done.images);
     this.#said(done, "tagged");
   }
 

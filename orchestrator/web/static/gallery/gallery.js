@@ -25,11 +25,7 @@ const field = (/** @type {string} */ name) => /** @type {any} */ (form.elements.
 const images = new Images({
   told,
   failed,
-  gone: (image, done) => {
-    images.selection.drop([image]);
-    images.pages.reload();
-    offerUndo("The image is in the trash.", () => bringBack(done));
-  },
+  gone: (_image, done) => offerUndo("The image is in the trash.", () => bringBack(done)),
 });
 const search = new SearchField(() => changed(0));
 const shared = { failed, told };

@@ -2,13 +2,14 @@
 
 import { foundImages, galleryImages, markFavorite } from "../api.js";
 import { byId } from "../dom.js";
+import { hearImages, keyOfImage } from "../image_changes.js";
 import { CompareView } from "../viewer/compare.js";
 import { Viewer } from "../viewer/viewer.js";
 import { Acts } from "./acts.js";
 import { Grid } from "./grid.js";
 import { Pages } from "./pages.js";
 import { Selection } from "./selection.js";
-import { blankTile, keyOfImage, markTile, pictureTile } from "./tiles.js";
+import { blankTile, markTile, pictureTile } from "./tiles.js";
 
 /** In one call of the API. */
 const MOST_CHOSEN = 10_000;
@@ -47,13 +48,11 @@ export class Images {
       selection: this.selection,
       compare: (images) => this.compare.open(images),
       reload: () => this.pages.reload(),
-      marked: (marks) => this.#marked(marks),
     });
     this.viewer = new Viewer({
       items: () => ({ ...this.pages.run(this.at), total: this.pages.total }),
       more: () => this.#more(),
       gone: (image, done) => this.told.gone(image, done),
-      marked: (image) => this.#marked([image]),
       failed: told.failed,
       left: (image) => this.#left(image),
     });
@@ -63,6 +62,7 @@ export class Images {
       idsOf: (key) => [key.slice(0, key.lastIndexOf("/")), key.slice(key.lastIndexOf("/") + 1)],
       failed: told.failed,
     });
+    hearImages((change, isElsewhere) => this.#hear(change, isElsewhere));
     this.list.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#click(event));
     this.list.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
   }
@@ -180,11 +180,17 @@ export class Images {
   async #star(image) {
     if (!image || image.readOnly) return;
     try {
-      const { favorite } = await markFavorite(image, !image.favorite);
-      this.#marked([{ ...image, favorite }]);
+      await markFavorite(image, !image.favorite);
     } catch (error) {
       this.told.failed(error);
     }
+  }
+
+  /** @param {import("../image_changes.js").Change} change @param {boolean} isElsewhere */
+  #hear({ marks = [], gone = [], again }, isElsewhere) {
+    if (marks.length) this.#marked(marks);
+    if (gone.length) this.selection.drop(gone);
+    if (gone.length || (again && isElsewhere)) this.pages.reload();
   }
 
   /** @param {any[]} marks ids with favorite and tags */

@@ -1,6 +1,7 @@
 /** Pictures and batches as the gallery lists them. */
 
 import { make } from "../dom.js";
+import { keyOfImage } from "../image_changes.js";
 import { icon } from "../viewer/icons.js";
 import { counted, isLoose, standing, titleOf } from "../words.js";
 
@@ -8,9 +9,6 @@ const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 
 /** @param {string} moment */
 export const when = (moment) => WHEN.format(new Date(moment));
-
-/** @param {any} image */
-export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
 
 /** Where it is shown with all that is known of it. @param {any} image */
 export const addressOf = (image) => `/gallery?${new URLSearchParams({ image: keyOfImage(image) })}`;

@@ -4,6 +4,7 @@ import { batchPart, cancelBatch, progressOf, regenerate, restoreImages } from ".
 import { alarm } from "../away.js";
 import { AT_ONCE, Comparison } from "./compare.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
+import { changed, hearImages } from "../image_changes.js";
 import { Parts } from "./parts.js";
 import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
@@ -31,7 +32,7 @@ export class BatchView {
       items: () => this.#viewed(),
       more: () => this.comparison.fetchMore(),
       retried: () => this.open(this.batchId, {}),
-      gone: (/** @type {any} */ image, /** @type {any} */ done) => this.#gone(image, done),
+      gone: (/** @type {any} */ _image, /** @type {any} */ done) => this.#gone(done),
       left: (/** @type {any} */ image) => this.#linkOf(image)?.focus(),
       failed: (/** @type {any} */ error) => this.#alarmOnce(error, () => this.viewer.place.arrive()),
     };
@@ -44,6 +45,7 @@ export class BatchView {
     this.retry = () => {};
     onRetry(this.alert, () => this.retry());
     byId("regenerate").addEventListener("click", () => this.#regenerate());
+    hearImages((change, isElsewhere) => this.#changed(change, isElsewhere));
   }
 
   /**
@@ -134,11 +136,17 @@ export class BatchView {
     return allOf(images.filter(isSeen).map((/** @type {any} */ one) => listed(batch, one)));
   }
 
-  /** @param {any} image @param {any} done what the API answered to its deletion */
-  #gone(image, done) {
-    const others = this.answer.images.filter((/** @type {any} */ one) => one.image !== image.image);
-    this.answer = { ...this.answer, images: others };
-    this.comparison.drop(image.image);
+  /** @param {import("../image_changes.js").Change} change @param {boolean} isElsewhere */
+  #changed(change, isElsewhere) {
+    if (this.article.hidden || !this.answer) return;
+    const id = this.answer.progress.batchId;
+    this.answer = { ...this.answer, images: changed(this.answer.images, change, id) };
+    this.comparison.changed(change);
+    if (change.again && isElsewhere && ENDED.includes(this.answer.progress.status)) this.open(this.batchId, {});
+  }
+
+  /** @param {any} done what the API answered to a deletion */
+  #gone(done) {
     offerUndo("The image is in the trash.", async () => {
       const { restored, kept } = await restoreImages(done.state, done.trash);
       this.open(this.batchId, {});

@@ -2,6 +2,7 @@
 
 import { zipAddress } from "../api.js";
 import { byId, make, say } from "../dom.js";
+import { changed } from "../image_changes.js";
 import { keepScroll } from "../kept.js";
 import { CompareView, MOST } from "../viewer/compare.js";
 import { addressIn, listed } from "../viewer/viewer.js";
@@ -66,11 +67,15 @@ export class Comparison {
     byId("more").hidden = this.grid.children.length >= this.images.length && !this.parts?.from;
   }
 
-  /** One is gone. @param {string} name */
-  drop(name) {
-    this.images = this.images.filter(({ image }) => image !== name);
-    this.boxes.get(name)?.closest("li")?.remove();
-    this.boxes.delete(name);
+  /** Some have other marks, or are gone. @param {import("../image_changes.js").Change} change */
+  changed(change) {
+    this.images = changed(this.images, change, this.batchId);
+    const isThere = new Set(this.images.map(({ image }) => image));
+    for (const [name, box] of this.boxes) {
+      if (isThere.has(name)) continue;
+      box.closest("li")?.remove();
+      this.boxes.delete(name);
+    }
     this.#chosenChanged();
   }
 

@@ -3,6 +3,7 @@
 import { alarm } from "../away.js";
 import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryItems } from "../api.js";
 import { byId, notify, onRetry, say } from "../dom.js";
+import { changed, hearImages } from "../image_changes.js";
 import { askQueue, hearQueue } from "../queue/events.js";
 import { offerUndo } from "../undo.js";
 import { counted } from "../words.js";
@@ -59,7 +60,7 @@ export class Feed {
     this.told = {
       items: (/** @type {string} */ key) => imagesAround(this.order, this.#at(key)),
       more: (/** @type {string} */ key) => this.#more(key),
-      gone: (/** @type {any} */ image, /** @type {any} */ done) => this.#gone(image, done),
+      gone: (/** @type {any} */ _image, /** @type {any} */ done) => this.#gone(done),
       retried: () => this.refresh(),
       left: (/** @type {any} */ image) => this.#focus(image),
       failed: (/** @type {any} */ error) => this.#failed(error),
@@ -68,6 +69,7 @@ export class Feed {
     this.more.addEventListener("click", () => this.#next());
     this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#next(), { rootMargin: MARGIN });
     hearQueue({ heard: (queue) => this.#heard(queue), away: () => {} });
+    hearImages((change, isElsewhere) => this.#changed(change, isElsewhere));
   }
 
   /** Show it as it is now. */
@@ -303,13 +305,20 @@ export class Feed {
     /** @type {HTMLElement | null} */ (place.element.querySelector(`[data-image="${image.batchId}/${image.image}"]`))?.focus();
   }
 
-  /** @param {any} image @param {any} done what the API answered to its deletion */
-  #gone(image, done) {
-    const place = this.places.get(image.batchId);
-    if (place) {
-      const images = place.batch.images.filter((/** @type {any} */ one) => one.image !== image.image);
-      place.show({ ...place.batch, images, pictures: place.batch.pictures - 1 });
+  /** @param {import("../image_changes.js").Change} change @param {boolean} isElsewhere */
+  #changed(change, isElsewhere) {
+    for (const id of new Set([...(change.marks ?? []), ...(change.gone ?? [])].map((one) => one.batchId))) {
+      const place = this.places.get(id);
+      const images = changed(place?.batch.images ?? [], change, id);
+      if (!place || images === place.batch.images) continue;
+      const pictures = place.batch.pictures - (place.batch.images.length - images.length);
+      place.show({ ...place.batch, images, pictures });
     }
+    if (change.again && isElsewhere && this.isOpen) this.#lookOnce();
+  }
+
+  /** @param {any} done what the API answered to a deletion */
+  #gone(done) {
     offerUndo("The image is in the trash.", () => this.#bringBack(done));
   }
 

@@ -2,6 +2,7 @@
 
 import { imageDetails } from "../api.js";
 import { byId, make } from "../dom.js";
+import { changed, hearImages } from "../image_changes.js";
 import { Place } from "../place.js";
 import { differenceOf, nameOf } from "../words.js";
 import { Zoom } from "./zoom.js";
@@ -35,7 +36,19 @@ export class CompareView {
       changed: (scale) => (byId("zoom").value = `${Math.round(scale * 100)} %`),
       takes: (event) => !this.#grabs(event),
     });
+    /** Those that are shown. @type {any[]} */
+    this.images = [];
+    hearImages((change) => this.#hear(change));
     this.#listen();
+  }
+
+  /** Without what is gone, as long as there is something to compare. @param {import("../image_changes.js").Change} change */
+  #hear(change) {
+    if (!this.dialog.open) return;
+    const left = changed(this.images, change);
+    if (left.length === this.images.length) return;
+    if (left.length > 1) this.open(left);
+    else this.close();
   }
 
   #listen() {
@@ -55,6 +68,7 @@ export class CompareView {
 
   /** @param {any[]} images two to four */
   open(images) {
+    this.images = images;
     byId("comparing-title").textContent = titleOf(images);
     const lines = captionsOf(images);
     const panes = images.map((image, at) => pane(image, ORDINALS[at], lines[at]));

@@ -3,7 +3,7 @@
 import { deleteImage, imageDetails, markFavorite } from "../api.js";
 import { confirmed } from "../confirm.js";
 import { byId, say } from "../dom.js";
-import { keyOfImage } from "../gallery/tiles.js";
+import { changed, hearImages, keyOfImage } from "../image_changes.js";
 import { Place } from "../place.js";
 import { Acts } from "./acts.js";
 import { isLoose, nameOf } from "../words.js";
@@ -32,7 +32,6 @@ const AHEAD = 12;
  * @property {(key: string) => Some} items what is gone through, around the image that goes by this key
  * @property {(key: string) => Promise<void>} [more] fetch what comes before and after those
  * @property {(image: any, done: any) => void} gone an image was deleted, by what the API answered
- * @property {(image: any) => void} [marked] it is a favorite now, or not any more
  * @property {(image: any) => void} [retried] one that failed is queued again
  * @property {(image: any) => void} left the dialog is closed
  * @property {(error: unknown) => void} failed an image that the address names cannot be shown
@@ -45,6 +44,8 @@ export class Viewer {
     this.told = told;
     /** @type {any} */
     this.image = null;
+    /** What is shown in its place once it is gone. @type {any} */
+    this.neighbor = null;
     this.asking = new AbortController();
     this.place = new Place("image", { open: (value) => this.openKey(value), close: () => this.close() });
     this.picture = new Picture((step) => this.#go(step));
@@ -52,6 +53,7 @@ export class Viewer {
     this.facts = new Facts(status);
     this.acts = new Acts(status, (image) => this.told.retried?.(image));
     drawIcons(dialog);
+    hearImages((change) => this.#hear(change));
     this.#listen();
   }
 
@@ -166,6 +168,7 @@ export class Viewer {
   /** Where the image is in the list, and what is around it. */
   #place() {
     const { items, here, first, total } = this.#here();
+    if (here >= 0) this.neighbor = items[here + 1] ?? items[here - 1] ?? null;
     this.strip.show(items, here, keyOfImage);
     say(byId("viewer-at"), here < 0 ? "" : `${(first + here + 1).toLocaleString()} of ${total.toLocaleString()}`);
     byId("previous").disabled = here <= 0;
@@ -212,26 +215,33 @@ export class Viewer {
   async #star() {
     const { image } = this;
     try {
-      const { favorite } = await markFavorite(image, !image.favorite);
-      const key = keyOfImage(image);
-      for (const one of [image, ...this.told.items(key).items.filter((item) => keyOfImage(item) === key)]) one.favorite = favorite;
-      if (this.image === image) this.#tell(image);
-      this.told.marked?.(image);
+      await markFavorite(image, !image.favorite);
     } catch (error) {
       if (error instanceof Error) status(error.message);
     }
   }
 
+  /** Here or elsewhere it was marked, or deleted. @param {import("../image_changes.js").Change} change */
+  #hear(change) {
+    if (!dialog.open || !this.image) return;
+    [this.neighbor = null] = this.neighbor ? changed([this.neighbor], change) : [];
+    const [now] = changed([this.image], change);
+    if (!now) this.#leave();
+    else if (now !== this.image) this.#tell((this.image = now));
+  }
+
+  /** What was shown is gone: on to what has its place now. */
+  #leave() {
+    if (this.neighbor) this.#show(this.neighbor);
+    else dialog.close();
+  }
+
   async #delete() {
     const { image } = this;
-    const { items, here } = this.#here();
-    const next = items[here + 1] ?? items[here - 1];
     const text = `${image.file} goes to the trash, from which it can be brought back for 30 days. It is not made again.`;
     const done = await confirmed("Delete this image?", text, () => deleteImage(image));
     if (!done) return;
     this.told.gone(image, done);
-    if (next) this.#show(next);
-    else dialog.close();
   }
 
   /** @param {KeyboardEvent} event */
