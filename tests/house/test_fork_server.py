@@ -36,7 +36,9 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def process(home: Path, *arguments: str, **variables: str) -> Process:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": "ö.json", **variables}
+    # Not the address where a ComfyUI may come up between the two.
+    nobody = {"COMFYUI_URL": "http://127.0.0.1:9"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": "ö.json", **nobody, **variables}
     return Process([sys.executable, *arguments], cwd=home, env=env)
 
 
