@@ -74,6 +74,9 @@ SCENARIO = """
     servers add gpu9 http://127.0.0.1:9
     servers list
     servers remove gpu9
+    notify add http://127.0.0.1:9/hook --on disk --secret-env HOOK_KEY
+    notify list
+    notify remove http://127.0.0.1:9/hook
     doctor
     adopt
     serve
