@@ -99,21 +99,26 @@ export class Viewer {
 
   /** @param {any} image */
   open(image) {
-    this.#show(image);
-    if (dialog.open) dialog.focus();
-    else grow(keyOfImage(image), () => this.#unfold());
+    if (dialog.open) {
+      this.#show(image);
+      dialog.focus();
+      return;
+    }
+    this.place.wanted = keyOfImage(image);
+    grow(keyOfImage(image), () => this.#unfold(image));
   }
 
   close() {
     shrink(keyOfImage(this.image), () => dialog.close());
   }
 
-  #unfold() {
-    // It may have been left again in the meantime.
-    if (this.place.wanted === null) return;
+  /** @param {any} image */
+  #unfold(image) {
+    // It may have been left again in the meantime, or another one be wanted.
+    if (this.place.wanted !== keyOfImage(image)) return;
+    this.#show(image);
     if (!dialog.open) dialog.showModal();
     dialog.focus();
-    this.refresh();
   }
 
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
