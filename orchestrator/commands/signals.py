@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.common import print_json_error
 from orchestrator.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, BurstError
-from state.operating_system import HANG_UP
 
 if TYPE_CHECKING:
     from orchestrator.cycle.run import Run
@@ -23,12 +22,6 @@ log = logging.getLogger("burst")
 _STANDARD_INPUT = 0
 _REST_SECONDS = 0.5
 _ABANDON_SECONDS = 0.3
-_EXIT_CODES: dict[int, int] = {
-    signal.SIGTERM: EXIT_SIGTERM,
-    signal.SIGINT: EXIT_SIGINT,
-}
-if HANG_UP is not None:
-    _EXIT_CODES[HANG_UP] = EXIT_SIGHUP
 _OVER = b"\0"
 """What wakes the main thread when the work has ended; a signal writes its number."""
 
@@ -53,6 +46,11 @@ class Signals:
         its last append is let end, its temporary files are removed, and the process leaves without joining the thread.
         """
         from orchestrator.burst_endings import TEXTS
+        from state.operating_system import HANG_UP
+
+        exit_codes: dict[int, int] = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGINT: EXIT_SIGINT}
+        if HANG_UP is not None:
+            exit_codes[HANG_UP] = EXIT_SIGHUP
 
         # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a
         # queue that it waits for lets sleep on: so it waits for what the signal itself writes.
@@ -69,7 +67,7 @@ class Signals:
                 writer.send(_OVER)
 
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in _EXIT_CODES:
+        for number in exit_codes:
             if number != HANG_UP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, frame: None)
         if self._stop_on_eof:
@@ -77,8 +75,8 @@ class Signals:
         thread = threading.Thread(target=execute, name="burst", daemon=True)
         thread.start()
         woken_by = reader.recv(1)[0]
-        if woken_by in _EXIT_CODES:
-            self.exit_code = _EXIT_CODES[woken_by]
+        if woken_by in exit_codes:
+            self.exit_code = exit_codes[woken_by]
             work.request_stop(signal.Signals(woken_by).name)
         thread.join(timeout=_REST_SECONDS if self.exit_code is not None else None)
         if thread.is_alive():
