@@ -26,6 +26,7 @@ _HEADINGS = {
     "Servers, workflows and the browser": ("servers", "doctor", "template", "adopt", "serve", "node"),
     "Unattended": ("schedule", "metrics"),
     "Many hosts": ("fleet", "worker"),
+    "Agents and scripts": ("mcp", "skill", "commands", "schema"),
     "Repair": ("verify", "reset", "state"),
     "Try it": ("demo", "sandbox"),
 }

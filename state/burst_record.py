@@ -34,20 +34,30 @@ class RecipePace(msgspec.Struct, frozen=True, kw_only=True):
     """What the items of one recipe took on their servers."""
 
     items: int
+    """Rendered in this burst."""
     median_seconds: Seconds
+    """On the server."""
 
 
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of a burst. The record of a `killed` one is written by the next burst, from holder.json."""
 
     burst: str
+    """Its id."""
     started_at: UtcTime
+    """When it began."""
     ended_at: UtcTime
+    """When it ended; a killed one: when it was last alive."""
     ended: Ending
+    """How it ended."""
     size: int
+    """How many items it was to end."""
     completed: int = 0
+    """Items that it completed."""
     failed: int = 0
+    """Items that failed in it."""
     recovered: int = 0
+    """Items that earlier bursts had left submitted."""
     seconds: Seconds = 0.0
     """Length of the burst."""
     alive_seconds: Seconds | None = None
@@ -63,6 +73,7 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     server_paces: dict[str, dict[str, RecipePace]] = {}
     """The same by server, where there were several."""
     reason: str | None = None
+    """What ended it early."""
     host: str | None = None
     """Where it ran."""
     away: tuple[str, ...] = ()
@@ -70,6 +81,7 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     pid: int | None = None
     """The process there."""
     set_aside: tuple[SetAsideRecord, ...] = ()
+    """Recipes that could not be used."""
     rendered: int = 0
     """Items that were completed in it; of a killed burst too, whose `completed` is 0."""
     server_seconds: dict[str, Seconds] = {}
@@ -79,8 +91,11 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     put_back: int = 0
     """Attempts that made nothing and whose items were due again."""
     rendered_twice: int = 0
+    """Prompts that were rendered although they had been given up."""
     possibly_twice: int = 0
+    """Items due again although a server may have rendered them."""
     checkpoints: int = 0
+    """Durable writes."""
     checkpoint_seconds: Seconds = 0.0
     """What these took, together."""
 

@@ -56,14 +56,18 @@ class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An output file: `path` is relative to the output directory, with `/` as separator."""
 
     path: str
+    """From the output directory, with `/`."""
     bytes: Count
+    """Its size."""
     sha256: str
+    """In hex."""
 
 
 class TrashedOutput(OutputRecord, frozen=True, kw_only=True, omit_defaults=True):
     """An output that the user deleted: not one of the item's outputs any more, and not rendered again."""
 
     trashed_at: UtcTime
+    """When."""
     kept_as: str | None = None
     """Where its file is, relative to the output directory; None once the file is deleted."""
 
@@ -81,8 +85,11 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Why an item, or its last attempt, failed."""
 
     kind: str
+    """What kind of error it was."""
     message: str
+    """What went wrong, and what to do about it."""
     node_id: str | None = None
+    """The node of the workflow that raised it, where one did."""
 
 
 class PastAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,7 +103,9 @@ class PastAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     submitted_at: UtcTime | None = None
     """None, as the two below: it failed before it was sent."""
     server: str | None = None
+    """Name of the server that had it."""
     prompt_id: str | None = None
+    """Its prompt."""
     burst: str | None = None
     """Id of the burst in which it ended; None where another command ended it."""
     seconds: float | None = None
@@ -116,12 +125,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The known fields of an item's record. A field with its default value is left out of the file."""
 
     status: Status
+    """The only field that is needed."""
     subfolder: str = ""
+    """Directory of its outputs, below the output directory."""
     filename: str = ""
+    """What its outputs are named after; without it, the last part of the key."""
     prompt_text: str | None = None
+    """The prompt text; without it, that of the file that the key names."""
     file_text: str | None = None
     """In a database: the text of its prompt file as it was when the item was added; the file is read no more."""
     inputs: dict[str, Any] = {}
+    """Binding → value, such as `{"seed": 7, "width": 768}`."""
     dynamic: dict[str, Any] = {}
     """What the texts came from, where they are not as they were written: `texts` by binding, as they were; `axes`, the
     values of sweeps over texts; and of dynamic prompts `chosen`, pairs of a choice as it was written and what it
@@ -138,7 +152,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recipe: str | None = None
     """Id of the recipe; without one, the default settings at the time of submission are used."""
     batch: str | None = None
+    """Id of the batch that it belongs to."""
     index: Count | None = None
+    """Its number there, from 1."""
     row_id: str = ""
     """What tells its row from others in the list that its batch follows."""
     row_digest: str = ""
@@ -146,35 +162,53 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     row_gone: bool = False
     """Cancelled because its row is gone: due again when the row is back."""
     priority: Priority = "normal"
+    """Items are sent in this order, then by `rank`."""
     rank: float = 0.0
     """Order among items of one priority: lowest first; equal ranks by their order in the file."""
     attempts: Count = 0
+    """Attempts that failed by its own fault."""
     crashes: Count = 0
+    """How often its server went down while it ran."""
     prompt_id: str | None = None
+    """The prompt that is on a server, or that made its outputs."""
     previous_prompt_ids: tuple[str, ...] = ()
+    """Prompts of it that were given up."""
     ended_prompt_ids: tuple[str, ...] = ()
     """Those of the previous ones that are known to have ended, well or not: they can no longer come late."""
     server: str | None = None
+    """Name of the server that has or had it."""
     accepted: bool = False
+    """Whether the server's answer to the prompt was noted."""
     seen_running: bool = False
+    """Whether its prompt was seen running."""
     cancel_requested: bool = False
+    """Whether it is to be cancelled, while a prompt of it is on a server."""
     source_redone: bool = False
     """Whether an item that it is made from was made due again while its prompt was out: then it is too, afterwards."""
     submitted_at: UtcTime | None = None
+    """When its prompt was sent."""
     prefix_scheme: Count = 1
     """The rule for the file name prefixes of its prompt's save nodes; written with the intent."""
     completed_at: UtcTime | None = None
+    """When its outputs were in place."""
     completed_by: str | None = None
     """Id of the burst that completed it."""
     seconds: float | None = None
+    """How long it rendered."""
     outputs: tuple[OutputRecord, ...] = ()
+    """Its files."""
     trashed: tuple[TrashedOutput, ...] = ()
+    """Outputs that the user deleted."""
     favourite: bool = False
+    """Marked by the user."""
     favourite_outputs: tuple[Count, ...] = ()
     """Numbers, from 1, of the outputs that are meant, where not all of them are."""
     tags: tuple[str, ...] = ()
+    """Given by the user."""
     error: ErrorRecord | None = None
+    """Why it failed, or why its last attempt did."""
     fingerprint: str | None = None
+    """Digest of the graph that it was rendered with."""
     sidecar: str | None = None
     """The file that describes how its outputs were made: `.txt` or `.json`, relative to the output directory."""
     past_attempts: tuple[PastAttempt, ...] = ()

@@ -16,6 +16,7 @@ _FLAGS = {
     "loras": "--lora",
     "output_dir": "--output",
     "patterns": "--pattern",
+    "roots": "--root",
     "servers": "--server",
     "sets": "--set",
     "sweeps": "--sweep",

@@ -10,11 +10,30 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+import state.burst_record
 import state.counts
-from orchestrator.documents import batches, files, fleet, history, notifications, others, parts, runs, servers, states
-from orchestrator.documents.registry import SCHEMAS
+import state.item
+import state.recipe
+from orchestrator.documents import (
+    batches,
+    commands,
+    files,
+    fleet,
+    history,
+    notifications,
+    others,
+    parts,
+    runs,
+    servers,
+    states,
+)
+from orchestrator.documents.kinds import ITEM_KIND_SCHEMA
+from orchestrator.documents.registry import ALL
 
-_MODULES = (state.counts, parts, runs, batches, states, servers, history, files, fleet, notifications, others)
+_MODULES = (
+    *(state.counts, state.item, state.recipe, state.burst_record),
+    *(parts, runs, batches, states, servers, history, files, fleet, notifications, others, commands),
+)
 _REFERENCE = "#/$defs/{name}"
 
 
@@ -23,18 +42,21 @@ def json_schema(name: str) -> dict[str, Any]:
 
     Fields are in the order in which they are printed. More of them may be added under the same name.
     """
-    type = SCHEMAS[name].type
-    _, definitions = msgspec.json.schema_components([type], ref_template=_REFERENCE)
-    texts, classes = _texts(), _classes()
+    kind = ALL[name].type
+    (document,), definitions = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    classes = _classes()
     for title, definition in definitions.items():
-        if title not in classes:
-            continue
-        fields = definition["properties"]
-        definition["properties"] = {field: fields[field] for field in get_type_hints(classes[title])}
-        for field, text in texts.get(title, {}).items():
+        if title in classes:
+            fields = definition["properties"]
+            definition["properties"] = {field: fields[field] for field in get_type_hints(classes[title])}
+        for field, text in _texts().get(title, {}).items():
             definition["properties"][field]["description"] = text
-    document = definitions.pop(type.__name__)
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
+    if "ErrorRecord" in definitions:
+        definitions["ErrorRecord"]["properties"]["kind"] |= ITEM_KIND_SCHEMA
+    if "$ref" in document:
+        document = definitions.pop(kind.__name__)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name, "description": ALL[name].source}
+    schema = head | {part: found for part, found in document.items() if part != "title"}
     return schema | ({"$defs": definitions} if definitions else {})
 
 

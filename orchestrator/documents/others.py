@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from orchestrator.documents.kinds import CommandErrorKind
+
 
 class ErrorDetailsDocument(TypedDict):
     """What went wrong."""
 
-    kind: str
+    kind: CommandErrorKind
     """The class of the error in `orchestrator.errors`; `Interrupted`: by Ctrl-C; `Stopped`: by a signal."""
     message: str
     """What, where, and what to do next."""
@@ -197,6 +199,26 @@ class SandboxDocument(TypedDict):
     schema: Literal["burst.sandbox/1"]
     url: str
     """Its address, for `--server`."""
+
+
+class McpDocument(TypedDict):
+    """The MCP server listens for HTTP."""
+
+    schema: Literal["burst.mcp/1"]
+    url: str
+    """Where clients connect."""
+    token: str
+    """What they send, as `Authorization: Bearer TOKEN`."""
+
+
+class SkillDocument(TypedDict):
+    """The SKILL.md for agents."""
+
+    schema: Literal["burst.skill/1"]
+    path: str
+    """The file."""
+    state: Literal["installed", "updated", "up to date"]
+    """What was done to it."""
 
 
 class DemoDocument(TypedDict):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
+from orchestrator.documents.kinds import ItemErrorKind
+
 
 class FailureDocument(TypedDict):
     """A failed item."""
 
     item: str
     """Its key, as `burst retry` takes it."""
-    kind: str
+    kind: ItemErrorKind
     """What kind of error it was, such as `execution_error`."""
     message: str
     """What went wrong, and what to do about it."""

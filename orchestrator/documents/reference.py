@@ -20,6 +20,8 @@ What each command prints with `--json`, and the JSON files that it writes. Made 
 - Lists that grow with a job hold the first ten entries; `NAME_total` says how many there are. `--all` prints lists
   whole (`burst cancel --list-all`, because its `--all` cancels everything).
 - A field that is not marked *optional* is always there. Times are in seconds, moments in ISO 8601 with a time zone.
+- `burst schema NAME` prints the JSON Schema (2020-12) of each, such as `burst schema report`, and of what a state keeps
+  ([state.md](../state.md)): `state`, `recipe`, `burst-record`. Kinds of errors: [errors](errors.md).
 """
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
 
@@ -53,6 +55,8 @@ def _type(found: Mapping[str, Any]) -> str:
         case {"$ref": reference}:
             name = _name(reference.rpartition("/")[2])
             return f"[{name}](#{name.replace(' ', '-')})"
+        case {"type": "string", "anyOf": _}:  # known kinds of errors, and others
+            return _TYPES["string"]
         case {"enum": values}:
             return ", ".join(f"`{value}`" for value in values)
         case {"anyOf": kinds}:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from orchestrator.documents import batches, files, fleet, history, notifications, others, runs, servers, states
+import state.burst_record
+import state.item
+import state.recipe
+from orchestrator.documents import (
+    batches,
+    commands,
+    files,
+    fleet,
+    history,
+    notifications,
+    others,
+    runs,
+    servers,
+    states,
+)
+from orchestrator.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -16,9 +32,22 @@ class Schema:
     name: str
     """As in the document's `schema`; of the body of a webhook call, which has none, `batch event`."""
     type: Any
-    """A TypedDict."""
+    """A TypedDict; of what a state keeps, a Struct."""
     source: str
     """The command that prints it, or what it is."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that print it, by their words: `node install`. Empty where it is no command's."""
+        if not self.source.startswith("burst "):
+            return ()
+        *group, last = re.findall(r"^burst ([a-z| -]*[a-z])", self.source)[0].split(" --")[0].split()
+        return tuple(" ".join((*group, name)) for name in last.split("|"))
+
+    @property
+    def short_name(self) -> str:
+        """Without family and version: `status`, `batch-event`."""
+        return self.name.removeprefix("burst.").partition("/")[0].replace(" ", "-")
 
 
 def _schema(type: Any, source: str) -> Schema:
@@ -72,6 +101,10 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(fleet.FleetStatusDocument, "burst fleet status"),
         _schema(others.SandboxDocument, "burst sandbox"),
         _schema(others.DemoDocument, "burst demo"),
+        _schema(commands.CommandsDocument, "burst commands"),
+        _schema(commands.SchemasDocument, "burst schema"),
+        _schema(others.McpDocument, "burst mcp --http"),
+        _schema(others.SkillDocument, "burst skill install"),
         _schema(others.ErrorDocument, "every command that fails"),
         _schema(files.SidecarDocument, "a JSON file beside an image"),
         _schema(files.BatchInfoDocument, "`batch_info.json` of a batch"),
@@ -81,3 +114,26 @@ SCHEMAS: Mapping[str, Schema] = {
     )
 }
 """By name."""
+
+KEPT: Mapping[str, Schema] = {
+    schema.name: schema
+    for schema in (
+        Schema("state", dict[str, state.item.Record], "the state file: item key → record (docs/state.md)"),
+        Schema("recipe", state.recipe.Recipe, "`recipe` in a line of recipes.jsonl (docs/state.md)"),
+        Schema("burst-record", state.burst_record.BurstRecord, "a line of bursts.jsonl (docs/state.md)"),
+    )
+}
+"""What a state keeps, by name. Fields that are not known are allowed in items, and refused in recipes."""
+
+ALL: Mapping[str, Schema] = {**SCHEMAS, **KEPT}
+
+
+def schema_named(name: str) -> Schema:
+    """The schema of this name, in full or short: `burst.status/2`, `status`. Errors: UsageError with near matches."""
+    for schema in ALL.values():
+        if name in (schema.name, schema.short_name):
+            return schema
+    from orchestrator.batches.suggestions import advice
+
+    known = [schema.short_name for schema in ALL.values()]
+    raise UsageError(f"no schema {name!r}; {advice(name, known)}")

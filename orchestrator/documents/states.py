@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 from orchestrator.documents.batches import BatchEntryDocument
+from orchestrator.documents.kinds import ItemErrorKind
 from orchestrator.documents.parts import (
     ChangedWorkflowDocument,
     FailureDocument,
@@ -293,7 +294,7 @@ class EndingDocument(TypedDict):
 class FailureKindDocument(TypedDict):
     """The failed items of one kind of error."""
 
-    kind: str
+    kind: ItemErrorKind
     count: int
     item: str
     """The key of one of them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import signal
 import socket
@@ -16,9 +15,9 @@ from urllib.parse import quote
 import uvicorn
 
 from orchestrator.accepting import stop_accepting
+from orchestrator.burst_arguments import arguments_of, environment_of
 from orchestrator.errors import UsageError, located
-from orchestrator.places import real_root
-from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
+from orchestrator.settings import Overrides, load_settings
 from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.app import create_app
 from orchestrator.web.event_stream import EventStream
@@ -67,7 +66,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     if serving.overrides.servers:
         load_settings(serving.states[0], serving.overrides)
     keys = ApiKeys(serving.api_keys) if serving.api_keys is not None else None
-    listening = _listen(serving.host, serving.port)
+    listening = listening_socket(serving.host, serving.port)
     port = listening.getsockname()[1]
     token = serving.token or (None if serving.is_local else secrets.token_urlsafe(24))
     watched = WatchedStates(serving.states, serving.overrides)
@@ -77,7 +76,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     app = create_app(
         watched,
         supervisor,
-        hosts=_hosts(serving),
+        hosts=host_names(serving),
         any_address=serving.is_open,
         token=token,
         keys=keys,
@@ -86,7 +85,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
-    server = WebServer(config, lambda: announce(_address(serving, port, token)), app.state.events)
+    server = WebServer(config, lambda: announce(address_of(serving, port, token)), app.state.events)
     with listening, _hang_up_as_end(server):
         server.run(sockets=[listening])
     if server.ended_by == HANG_UP is not None:
@@ -105,22 +104,6 @@ def _hang_up_as_end(server: WebServer) -> Iterator[None]:
     signal.signal(HANG_UP, server.handle_exit)
     yield
     signal.signal(HANG_UP, signal.SIG_DFL)
-
-
-def arguments_of(overrides: Overrides) -> list[str]:
-    """What a burst is told by flags of what the front end was told; not headers, which others could read there."""
-    said = [("--server", server) for server in overrides.servers]
-    said += [("--bind", f"{name}={address}") for name, address in overrides.bindings.items()]
-    if overrides.output_dir is not None:
-        said.append(("--output", real_root(overrides.output_dir)))
-    return [word for pair in said for word in pair]
-
-
-def environment_of(overrides: Overrides) -> dict[str, str]:
-    """The environment of a burst: this one, with the headers that were said here."""
-    said = [os.environ[HEADERS_VARIABLE]] if os.environ.get(HEADERS_VARIABLE) else []
-    said += [f"{name}: {value}" for name, value in overrides.headers.items()]
-    return {**os.environ, HEADERS_VARIABLE: "\n".join(said)} if said else dict(os.environ)
 
 
 class WebServer(uvicorn.Server):
@@ -149,7 +132,8 @@ class WebServer(uvicorn.Server):
             self._announce()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Bound there; port 0: to any free one. Errors: UsageError."""
     advice = f"try {named('port', 0)}" if port else f"choose an address of this machine with {named('host')}"
     with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice=advice):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -162,7 +146,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return listening
 
 
-def _hosts(serving: Serving) -> set[str]:
+def host_names(serving: Serving) -> set[str]:
     """The names that requests may call this server by."""
     own = {*LOOPBACK, *serving.allowed_hosts}
     if not serving.is_open:
@@ -180,7 +164,8 @@ def _lan_address() -> str | None:
     return None
 
 
-def _address(serving: Serving, port: int, token: str | None) -> str:
+def address_of(serving: Serving, port: int, token: str | None) -> str:
+    """What a person opens."""
     name = (_lan_address() or socket.gethostname()) if serving.is_open else serving.host
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator import subprocesses
+from orchestrator.burst_arguments import state_of
 from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, DiskFull
@@ -25,7 +26,6 @@ from orchestrator.pause_text import text_of_pause
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.disk import refusals
 from state.facts import Pause
-from state.location import DatabaseAddress
 from state.owners import give_to_directory_owner
 from state.store import Follower, Store
 
@@ -186,7 +186,7 @@ class Supervisor:
         completed = worker.began_with = _completed(state)
         said = state.parts.location.auxiliary(LOG_NAME)
         said.parent.mkdir(parents=True, exist_ok=True)
-        named, by_variable = _state_of_run(state.path)
+        named, by_variable = state_of(state.path)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
             give_to_directory_owner(said)
@@ -233,13 +233,6 @@ class Supervisor:
 
 def _as_burst_error(error: BurstError | OSError, state: WatchedState) -> BurstError:
     return as_burst_error(error, keep_at=state.parts.location.auxiliary(TRACEBACK_NAME))
-
-
-def _state_of_run(path: Path) -> tuple[Sequence[str], Mapping[str, str]]:
-    """How a burst is told its state: arguments and environment. Everybody on the host can read arguments."""
-    if isinstance(path, DatabaseAddress):
-        return (), {"BURST_STATE": path.url}
-    return ("--state", str(path)), {}
 
 
 def _completed(state: WatchedState) -> int:

@@ -100,7 +100,7 @@ def test_commands_stand_under_their_tasks_each_once() -> None:
     found = sections(help_of())
     assert list(found) == [
         *("Options", "Every day", "Items in hand", "Batches and history", "Servers, workflows and the browser"),
-        *("Unattended", "Many hosts", "Repair", "Try it"),
+        *("Unattended", "Many hosts", "Agents and scripts", "Repair", "Try it"),
     ]
     listed = re.findall(r"^  (\w+)  ", "".join(found[heading] for heading in list(found)[1:]), flags=re.MULTILINE)
     modules = (importlib.import_module(f"{orchestrator.commands.__name__}.{one}") for one in MODULES)

@@ -17,6 +17,7 @@ HEAVY = {
     *("aiohttp", "asyncio", "fastapi", "flask", "jinja2", "starlette", "uvicorn", "websockets"),
     *("procrastinate", "psycopg_pool", "psycopg", "psycopg2", "sqlalchemy", "sqlite3", "alembic", "sky"),
     *("numpy", "prometheus_client", "tomli_w", "tqdm", "pytest"),
+    *("mcp", "mcp_types", "pydantic", "jsonschema"),
 }
 """Web, fleet and SQL, and what only other commands need."""
 OTHER_COMMANDS = {
@@ -32,7 +33,17 @@ OTHER_COMMANDS = {
             "doctor",
             "report_pages",
         ),
-        *("fleet", "template_inspection", "retries", "verify", "cycle.dry_run", "sandbox", "web"),
+        *(
+            "fleet",
+            "template_inspection",
+            "retries",
+            "verify",
+            "cycle.dry_run",
+            "sandbox",
+            "web",
+            "mcp_server",
+            "error_kinds",
+        ),
     )
 }
 READERS = {"PIL", "PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin"}

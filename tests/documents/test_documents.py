@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any, get_type_hints
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from support.documents import checked
 from support.image_project import INVERT
 
 from burst import cli
 from orchestrator.batches.notify import BatchesRead, letter_of
+from orchestrator.commands.command_tree import commands_of
+from orchestrator.commands.exit_codes import exit_codes
 from orchestrator.demo import DemoReport
 from orchestrator.documents.json_schema import json_schema
 from orchestrator.documents.lists import FIRST, shortened
-from orchestrator.documents.registry import SCHEMAS
+from orchestrator.documents.registry import ALL, KEPT, SCHEMAS, schema_named
+from orchestrator.errors import UsageError
 from orchestrator.notifications.post import ReceiverPost, trial_event
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.batch import BatchRecord, EndRecord, Notify
@@ -30,9 +35,17 @@ from state.store import StateParts
 
 ROOT = Path(__file__).parents[2]
 COUNT = 12
-ELSEWHERE = {"burst.serve/1", "burst.sandbox/1", "burst.worker/1", "burst.fleet-up/1", "burst.fleet-status/1"}
+ELSEWHERE = {
+    "burst.serve/1",
+    "burst.mcp/1",
+    "burst.sandbox/1",
+    "burst.worker/1",
+    "burst.fleet-up/1",
+    "burst.fleet-status/1",
+}
 """Commands that listen until they are stopped (tests/support/serving.py, tests/commands/test_sandbox_command.py), and
 those of a fleet (tests/fleet)."""
+COMMANDS = {node.name for node in commands_of(cli)}
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 GENERATE = ("generate", "--prompt", "a fox", "--seed", "7", "--template", "smoke", "--output", "out")
 
@@ -45,13 +58,36 @@ class Printed:
     whole: dict[str, Mapping[str, Any]]
     texts: dict[str, str]
     """Of some commands without `--json`, by their words."""
+    home: Path
+    """The project, as the last command left it."""
 
 
 def printed(*arguments: str, code: int) -> dict[str, Any]:
     result = CliRunner().invoke(cli, [*arguments, "--json"])
     assert result.exit_code == code, (arguments, result.output)
     assert result.stderr == "" or code == 2, (arguments, result.stderr)
-    return checked(json.loads(result.stdout))
+    document = checked(json.loads(result.stdout))
+    fits(document, document["schema"])
+    assert result.exit_code in exit_codes(named_command(arguments)), arguments
+    return document
+
+
+def named_command(arguments: Sequence[str]) -> str:
+    """The words of the command that these call."""
+    pairs = (" ".join(arguments[:2]), arguments[0])
+    return next(name for name in pairs if name in COMMANDS)
+
+
+@functools.cache
+def validator(name: str) -> Draft202012Validator:
+    schema = json_schema(name)
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def fits(document: object, name: str) -> None:
+    """Fails where it is not what its JSON Schema says."""
+    assert [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(document)] == []
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +105,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
 
 
 def _walk(home: Path, sandbox: Sandbox) -> Printed:
-    found = Printed({}, {}, {})
+    found = Printed({}, {}, {}, home)
 
     def both(*arguments: str, code: int = 0) -> None:
         """A command that may be repeated."""
@@ -141,6 +177,9 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     (home / "invert.json").write_text(json.dumps(INVERT))
     only("stage", batch, "invert.json")
     only("adopt")
+    only("commands")
+    only("schema")
+    only("skill", "install")
     only("template", "list")
     only("template", "show", "txt2img-sd15")
     only("template", "check", "txt2img-sd15", "--server")
@@ -241,3 +280,58 @@ def test_a_json_schema_says_what_fields_there_are_and_what_they_mean(name: str) 
 def test_a_field_that_is_inherited_keeps_its_text() -> None:
     inherited = json_schema("burst.batch/2")["properties"]["prompts"]
     assert inherited["description"] == "Its prompt texts: the first ten."
+
+
+def test_what_a_state_keeps_fits_its_json_schema(documents: Printed) -> None:
+    kept = json.loads((documents.home / "re_render_state.json").read_bytes())
+    assert len({record["status"] for record in kept.values()}) > 1
+    fits(kept, "state")
+    folder = documents.home / "re_render_state.burst"
+    recipes = [json.loads(line)["recipe"] for line in (folder / "recipes.jsonl").read_text().splitlines()]
+    bursts = [json.loads(line) for line in (folder / "bursts.jsonl").read_text().splitlines()]
+    assert len(recipes) > 1
+    assert len(bursts) > 1
+    for recipe in recipes:
+        fits(recipe, "recipe")
+    for burst in bursts:
+        fits(burst, "burst-record")
+
+
+def test_a_file_that_somebody_writes_by_hand_can_be_checked() -> None:
+    record = {"status": "pending", "subfolder": "EP01", "filename": "prompt_1.txt", "of their own": 1}
+    fits({"/path/to/prompt_1.txt": record}, "state")
+    for wrong in ({"status": "done"}, {"subfolder": "EP01"}, {"status": "pending", "attempts": -1}):
+        assert list(validator("state").iter_errors({"a": wrong})), wrong
+    assert list(validator("recipe").iter_errors({"bindngs": {}}))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_every_field_of_what_a_state_keeps_is_described(name: str) -> None:
+    schema = json_schema(name)
+    parts = [schema, *schema.get("$defs", {}).values()]
+    fields = {field: found for part in parts for field, found in part.get("properties", {}).items()}
+    assert [field for field, found in fields.items() if not found.get("description")] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_schemas_are_found_by_their_short_names(name: str) -> None:
+    assert schema_named(name) == schema_named(ALL[name].short_name) == ALL[name]
+
+
+def test_a_misspelt_schema_gets_near_matches() -> None:
+    with pytest.raises(UsageError, match="no schema 'reprot'; did you mean 'report'"):
+        schema_named("reprot")
+
+
+def test_the_command_prints_a_schema_that_other_programs_can_read() -> None:
+    for arguments in (["schema", "error"], ["schema", "error", "--json"]):
+        result = CliRunner().invoke(cli, arguments)
+        assert json.loads(result.stdout) == json_schema("burst.error/1")
+    assert result.stdout.count("\n") == 1
+    listed = CliRunner().invoke(cli, ["schema"]).stdout
+    assert all(re.search(rf"^{re.escape(name)}  ", listed, re.MULTILINE) for name in ALL)
+
+
+def test_a_kind_of_error_that_is_not_known_fits_too() -> None:
+    error = {"schema": "burst.error/1", "error": {"kind": "OfANewerBurst", "message": "x"}, "exit_code": 2}
+    fits(error, "burst.error/1")

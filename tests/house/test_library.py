@@ -15,7 +15,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.errors import UsageError
 
 PAGE = page("library.md")
-COMMANDS_ALONE = {"serve", "worker", "demo", "schedule", "metrics"}
+COMMANDS_ALONE = {"serve", "worker", "demo", "schedule", "metrics", "commands", "schema", "skill", "mcp"}
 
 
 def rows() -> dict[str, list[str]]:

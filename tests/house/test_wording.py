@@ -18,6 +18,7 @@ from orchestrator.commands.flag_names import as_flag
 ROOT = Path(__file__).parents[2]
 BUILDS_COMMANDS = {
     "orchestrator/batches/generate_report.py",
+    "orchestrator/burst_arguments.py",
     "orchestrator/cycle/set_aside.py",
     "orchestrator/demo.py",
     "orchestrator/doctor/diagnosis.py",
@@ -29,8 +30,8 @@ BUILDS_COMMANDS = {
     "orchestrator/fleet/burst_process.py",
     "orchestrator/init_checks.py",
     "orchestrator/scheduling/plan.py",
+    "orchestrator/mcp_server/bursts.py",
     "orchestrator/web/image_details.py",
-    "orchestrator/web/server.py",
     "orchestrator/web/supervisor.py",
 }
 """They put commands together, to be typed or started: a flag that stands alone is a word of one."""

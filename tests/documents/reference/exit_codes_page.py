@@ -1,19 +1,20 @@
-"""`docs/reference/exit-codes.md`, from the constants of `orchestrator.errors` and what stands below each."""
+"""`docs/reference/exit-codes.md`, from the exit codes that commands say they have."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from orchestrator import errors
+from orchestrator.commands.exit_codes import OF_EVERY_COMMAND, OF_ONE_COMMAND
 
 _HEAD = """\
 # Exit codes
 
-| code | meaning |
-|---|---|
+Of every command:
+
+"""
+_OWN = """
+What some commands return besides, or mean by them:
+
 """
 _TAIL = """
 A full disk, a closed descriptor or a reader that has gone (`| head`) behind standard output or error stops no burst
@@ -23,15 +24,15 @@ and changes no exit code.
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + "".join(f"| {code} | {text} |\n" for code, text in _codes()) + _TAIL
+    return _HEAD + "".join(_every()) + _OWN + "".join(_own(OF_ONE_COMMAND)) + _TAIL
 
 
-def _codes() -> Iterator[tuple[int, str]]:
-    body = ast.parse(inspect.getsource(errors)).body
-    for here, after in itertools.pairwise(body):
-        match here, after:
-            case (
-                ast.Assign(targets=[ast.Name(id=name)]),
-                ast.Expr(value=ast.Constant(value=str(text))),
-            ) if name.startswith("EXIT_"):
-                yield getattr(errors, name), " ".join(text.split())
+def _every() -> Iterator[str]:
+    yield "| code | meaning |\n|---|---|\n"
+    yield from (f"| {code} | {meaning} |\n" for code, meaning in sorted(OF_EVERY_COMMAND.items()))
+
+
+def _own(commands: Mapping[str, Mapping[int, str]]) -> Iterator[str]:
+    yield "| command | code | meaning |\n|---|---|---|\n"
+    for command, meanings in commands.items():
+        yield from (f"| `burst {command}` | {code} | {text} |\n" for code, text in sorted(meanings.items()))

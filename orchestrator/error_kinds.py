@@ -1,0 +1,111 @@
+"""Every kind of error that JSON names, and what it means.
+
+Append only: a program that knows a kind goes on meeting it under this name, with this meaning. The kinds of a command
+are the classes of `orchestrator.errors`, as `burst.error/1` has them; those of an item stand in its record, and in the
+lists of items that failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_CRASHED,
+    EXIT_ITEMS_FAILED,
+    EXIT_SIGINT,
+    EXIT_SIGTERM,
+    EXIT_TRY_LATER,
+)
+
+
+@dataclass(frozen=True)
+class CommandKind:
+    """Why a command ended."""
+
+    exit_code: int
+    meaning: str
+
+
+COMMAND_KINDS: Mapping[str, CommandKind] = {
+    "LockHeld": CommandKind(EXIT_TRY_LATER, "Another run works on this state; call again later."),
+    "StateAway": CommandKind(EXIT_TRY_LATER, "The database of the state does not answer; call again later."),
+    "ServerDown": CommandKind(EXIT_TRY_LATER, "The ComfyUI server does not answer; call again later."),
+    "ServerStalled": CommandKind(EXIT_TRY_LATER, "The server answers, but what it renders has not moved for long."),
+    "ServerSick": CommandKind(EXIT_TRY_LATER, "The server fails whatever it is given; a person should restart it."),
+    "SpendLimitReached": CommandKind(EXIT_TRY_LATER, "Paid servers got as many prompts as they may in 24 hours."),
+    "DiskFull": CommandKind(EXIT_CONFIGURATION, "A write was refused: disk full, quota, or read-only."),
+    "OutOfSpace": CommandKind(EXIT_CONFIGURATION, "The disk of the state is full."),
+    "SyncFailed": CommandKind(
+        EXIT_CONFIGURATION, "The disk did not confirm a write; look at the disk, then run again."
+    ),
+    "OutputRootUnusable": CommandKind(EXIT_CONFIGURATION, "The output directory cannot be written to."),
+    "OutputRootAway": CommandKind(EXIT_TRY_LATER, "Object storage does not answer; call again later."),
+    "ServerUnreachable": CommandKind(EXIT_TRY_LATER, "No answer came to a request."),
+    "ServerBusy": CommandKind(EXIT_TRY_LATER, "The server answered 429 or 5xx."),
+    "KeyUsed": CommandKind(EXIT_TRY_LATER, "A hosted server has had this request and does not tell what became of it."),
+    "UnexpectedAnswer": CommandKind(EXIT_TRY_LATER, "The answer is not ComfyUI's."),
+    "NotOnServer": CommandKind(EXIT_TRY_LATER, "The server does not have the requested file."),
+    "NotComfyUI": CommandKind(EXIT_CONFIGURATION, "Another program answers at this address; the message names one."),
+    "UsageError": CommandKind(EXIT_CONFIGURATION, "An option or argument does not fit; the message says which."),
+    "RequestConflict": CommandKind(EXIT_CONFIGURATION, "A batch name or key already stands for another request."),
+    "SettingsError": CommandKind(EXIT_CONFIGURATION, "settings.toml, host.toml or a variable does not fit."),
+    "SpendNotAllowed": CommandKind(EXIT_CONFIGURATION, "The server costs money, and nobody allowed that."),
+    "TemplateError": CommandKind(EXIT_CONFIGURATION, "The workflow file, an address or a binding does not fit."),
+    "StateError": CommandKind(EXIT_CONFIGURATION, "The state cannot be read; nothing was changed."),
+    "StateMoved": CommandKind(EXIT_CONFIGURATION, "The state was moved; the message has its new address."),
+    "NotAllowed": CommandKind(EXIT_CONFIGURATION, "The database does not let this role do it."),
+    "Deadlock": CommandKind(EXIT_CONFIGURATION, "The database ended a transaction that waited for another; try again."),
+    "StateVersionError": CommandKind(EXIT_CONFIGURATION, "The state was written by another version of burst."),
+    "ConfigurationError": CommandKind(EXIT_CONFIGURATION, "A person must change something first."),
+    "RecipeUnusable": CommandKind(
+        EXIT_CONFIGURATION, "What items are made with cannot be read; they stay as they are."
+    ),
+    "TemplateRejected": CommandKind(EXIT_CONFIGURATION, "The server refuses the workflow itself."),
+    "PlaceTaken": CommandKind(EXIT_CONFIGURATION, "Another item's images have the same name; name one otherwise."),
+    "WrongTerm": CommandKind(EXIT_CONFIGURATION, "A search has a term that is not understood."),
+    "StaleChange": CommandKind(EXIT_ITEMS_FAILED, "Another process changed the item meanwhile; look again."),
+    "ItemError": CommandKind(EXIT_ITEMS_FAILED, "An item cannot be made; the others go on."),
+    "PromptTextError": CommandKind(EXIT_ITEMS_FAILED, "A prompt file is missing, empty, or not UTF-8."),
+    "InputsError": CommandKind(EXIT_ITEMS_FAILED, "An item's own values do not fit its workflow."),
+    "UploadError": CommandKind(EXIT_ITEMS_FAILED, "An input image is missing, damaged, or refused by the server."),
+    "PromptRejected": CommandKind(EXIT_ITEMS_FAILED, "The server refused an item's prompt."),
+    "ExecutionFailed": CommandKind(EXIT_ITEMS_FAILED, "A prompt ran and raised an error."),
+    "OutputRefused": CommandKind(EXIT_ITEMS_FAILED, "An output has a name or place that it must not have."),
+    "NoOutputs": CommandKind(EXIT_ITEMS_FAILED, "A prompt ended well and saved nothing."),
+    "OutputDamaged": CommandKind(EXIT_ITEMS_FAILED, "An output is cut short or does not decode."),
+    "TransientError": CommandKind(EXIT_TRY_LATER, "Nothing is known yet; call again later."),
+    "StopBurst": CommandKind(EXIT_TRY_LATER, "The burst ended; every item keeps its place."),
+    "DemoFailed": CommandKind(EXIT_ITEMS_FAILED, "The demo did not come to its end."),
+    "BurstError": CommandKind(EXIT_ITEMS_FAILED, "Another error; the message says which."),
+    "Crashed": CommandKind(EXIT_CRASHED, "A bug in burst. Nothing is lost; run again, and report the message."),
+    "Interrupted": CommandKind(EXIT_SIGINT, "Ctrl-C, before or after a run."),
+    "Stopped": CommandKind(
+        EXIT_SIGTERM, "A signal ended the run; call again (129: SIGHUP, 130: SIGINT, 143: SIGTERM)."
+    ),
+}
+"""`error.kind` of `burst.error/1` → the exit code that comes with it, and what it means."""
+
+ITEM_KINDS: Mapping[str, str] = {
+    "item": "The item cannot be made.",
+    "prompt_text": "Its prompt file is missing, empty, or not UTF-8.",
+    "inputs": "Its own values do not fit its workflow.",
+    "upload": "An input image is missing, cut short, not an image, or refused by the server.",
+    "rejected": "The server refused its prompt.",
+    "execution_error": "Its prompt ran and raised an error on the server.",
+    "out_of_memory": "The server ran out of memory on it, also after it had unloaded its models.",
+    "interrupted": "Somebody interrupted its prompt on the server.",
+    "output_refused": "An output has a name or place that it must not have.",
+    "output_damaged": "An output is cut short or does not decode.",
+    "output_gone": "The server no longer has an output that it announced.",
+    "no_outputs": "Its prompt ended well and saved nothing.",
+    "in_doubt": "A hosted server may have its prompt; trying again may render it twice.",
+    "gone": "A paid server took its prompt and knows nothing of it any more.",
+    "unanswered": "The server answers about its prompt what nobody can read.",
+    "quarantine": "It was seen running twice when its server went down.",
+    "source": "What it is made from failed or was removed.",
+    "source_cancelled": "What it is made from was cancelled.",
+    "unknown": "No reason is recorded.",
+}
+"""`kind` of an item's error → what it means."""
