@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.pausing import pause, resume
     from orchestrator.priorities import set_priority
     from orchestrator.registration import abandon_server, add_servers, drain_servers, enable_servers, remove_servers
+    from orchestrator.results.export import export_dataset
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.server_list import list_servers
@@ -77,6 +78,7 @@ __all__ = [
     "empty_trash",
     "enable_servers",
     "examine",
+    "export_dataset",
     "fleet_status",
     "fleet_up",
     "forget",
@@ -144,6 +146,7 @@ _HOMES = {
     "pausing": ("pause", "resume"),
     "priorities": ("set_priority",),
     "registration": ("abandon_server", "add_servers", "drain_servers", "enable_servers", "remove_servers"),
+    "results.export": ("export_dataset",),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),

@@ -23,6 +23,7 @@ from orchestrator.documents import (
     notifications,
     others,
     parts,
+    results,
     runs,
     servers,
     states,
@@ -32,7 +33,7 @@ from orchestrator.documents.registry import ALL
 
 _MODULES = (
     *(state.counts, state.item, state.recipe, state.burst_record),
-    *(parts, runs, batches, states, servers, history, files, fleet, notifications, others, commands),
+    *(parts, runs, batches, states, servers, history, results, files, fleet, notifications, others, commands),
 )
 _REFERENCE = "#/$defs/{name}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from orchestrator.results.search_text import IS, KEYS
 from orchestrator.web.gallery_index import GalleryIndex
-from orchestrator.web.gallery_query import IS, KEYS
 from orchestrator.web.gallery_schemas import Completion, Suggestion
 
 MOST = 10

@@ -9,9 +9,10 @@ from itertools import count, islice
 from typing import Any
 
 from orchestrator.batches.sidecars import read_sidecar
+from orchestrator.results.prompt_texts import text_in_file
 from orchestrator.statistics import pictures_of
 from orchestrator.web.image_files import Picture, image_id
-from orchestrator.web.loose_items import loose_id, loose_image_id, moment_of, text_in_file
+from orchestrator.web.loose_items import loose_id, loose_image_id, moment_of
 from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedImage
 from orchestrator.web.states import WatchedState
 from state.batch import BatchRecord
@@ -54,7 +55,7 @@ def loose_entries_of(state: WatchedState, item: Item) -> Iterator[Entry]:
     told, facts = sidecar_of(state, item)
     parameters = {**told, **item.inputs}
     told_prompt = parameters.pop("prompt", None)
-    prompt = str(item.own_text or told_prompt or text_in_file(state, item))
+    prompt = str(item.own_text or told_prompt or text_in_file(state.path.parent, item))
     names = (loose_image_id(item.key, number) for number in count(1))
     template = item.template or text_of(facts.get("template"))
     return _entries(state, item, loose_id(state), names, None, moment_of(item), prompt, parameters, template)

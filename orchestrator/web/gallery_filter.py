@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from orchestrator.web.gallery_query import Condition, Query
+from orchestrator.results.search_text import Condition, Query
+from orchestrator.results.values import searchable, storable
 
 LARGEST = 2**63 - 1
 """The largest integer that SQLite takes."""
@@ -210,11 +211,6 @@ def seed_number(seed: int) -> int:
     return min(max(0, seed), 2**64 - 1) + _SEEDS_BEGIN
 
 
-def searchable(text: str) -> str:
-    """Casefolded, as SQLite takes it: it reads no text beyond a NUL."""
-    return (storable(text.casefold()) or "").replace("\0", " ")
-
-
 def as_bytes(text: str) -> bytes:
     """UTF-8. Names of files may hold half a surrogate pair."""
     return text.encode("utf-8", "surrogatepass")
@@ -223,8 +219,3 @@ def as_bytes(text: str) -> bytes:
 def as_text(data: bytes) -> str:
     """The text of `as_bytes`."""
     return data.decode("utf-8", "surrogatepass")
-
-
-def storable(text: str | None) -> str | None:
-    """As SQLite takes it."""
-    return text.encode("utf-8", "replace").decode() if text is not None else None

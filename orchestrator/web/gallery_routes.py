@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, Query
 
 from orchestrator.marks import is_favourite
 from orchestrator.outputs.containers import kind_of
+from orchestrator.results.search_text import Query as Search
+from orchestrator.results.search_text import WrongTerm, parsed
 from orchestrator.web.batch_facts import facts_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.create_schemas import ImageSettings
@@ -19,8 +21,6 @@ from orchestrator.web.gallery_completion import completed
 from orchestrator.web.gallery_entries import Entry
 from orchestrator.web.gallery_filter import Filter, Order
 from orchestrator.web.gallery_index import Shelf, Standing
-from orchestrator.web.gallery_query import Query as Search
-from orchestrator.web.gallery_query import WrongTerm, parsed
 from orchestrator.web.gallery_schemas import (
     BatchesPage,
     Completion,

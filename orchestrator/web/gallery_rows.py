@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from orchestrator.results.values import facts, searchable, storable
 from orchestrator.web.gallery_filter import (
     LARGEST,
     as_bytes,
     as_text,
     microseconds,
     moment,
-    searchable,
     seed_number,
-    storable,
 )
 
 _HEAD_LETTERS = 24
@@ -235,7 +234,7 @@ class Rows:
         known, number = self._id_of("settings", json.dumps(settings, sort_keys=True, default=str))
         if not known:
             for name, value in settings.items():
-                made = [(self._name_id(name), fact[0], number, *fact[1:]) for fact in _facts(value)]
+                made = [(self._name_id(name), fact[0], number, *fact[1:]) for fact in facts(value)]
                 self._database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)", made)
         return number
 
@@ -266,18 +265,3 @@ def shelf_row(found: Sequence[Any]) -> ShelfRow:
     """The shelf of a row with `SHELF_COLUMNS`."""
     state, batch, orphan, at, model, words, common, number = found
     return ShelfRow(state, batch, bool(orphan), moment(at), model, words, None, common, number)
-
-
-def _facts(value: object) -> list[tuple[str, str, float | None]]:
-    """Value to search, value to show, and number; several for a list."""
-    if isinstance(value, list | tuple):
-        return [fact for one in value for fact in _facts(one)]
-    if isinstance(value, bool) or value is None:
-        value = json.dumps(value)
-    if isinstance(value, int | float):
-        try:
-            return [(str(value), str(value), float(value))]
-        except OverflowError:
-            return [(str(value), str(value), None)]
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return [(searchable(text), storable(text) or "", None)]

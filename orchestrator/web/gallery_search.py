@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.web.gallery_filter import ORDERS, Filter, Order, Terms, as_text, searchable
+from orchestrator.results.values import searchable
+from orchestrator.web.gallery_filter import ORDERS, Filter, Order, Terms, as_text
 from orchestrator.web.gallery_rows import SHELF_COLUMNS, ShelfRow, shelf_row
 
 _FOUND = "images.shelf, items.key, images.number"

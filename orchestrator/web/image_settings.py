@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import templates
 from orchestrator.batches.batch_parameters import template_values
 from orchestrator.batches.sidecars import read_reproduction
-from orchestrator.errors import TemplateError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.outputs.pictures import embedded_graph
+from orchestrator.results.loras import loaded_loras, named_loras
 from orchestrator.web.batch_start import templates_of
 from orchestrator.web.create_schemas import ImageSettings, Lora
 from orchestrator.web.error_responses import Refused
@@ -61,27 +61,12 @@ def _settings(values: Mapping[str, Any], loras: list[Lora]) -> ImageSettings:
 
 def _loras(values: Mapping[str, Any]) -> list[Lora]:
     """As a request names them."""
-    said, default = values.get("lora"), values.get("lora_strength")
-    found = []
-    for text in said if isinstance(said, list) else [said]:
-        if not isinstance(text, str):
-            continue
-        try:
-            name, strength = templates.parse_lora(text)
-        except TemplateError:
-            continue
-        strength = default if strength is None and isinstance(default, int | float) else strength
-        found.append(Lora(name=name, strength=1.0 if strength is None else strength))
-    return found
+    return [Lora(name=one.name, strength=one.strength) for one in named_loras(values)]
 
 
 def _loras_in(graph: Mapping[str, Any]) -> Iterator[Lora]:
     """Those that a graph loads, in the order of its nodes."""
-    for node in graph.values():
-        inputs = node.get("inputs", {}) if isinstance(node, dict) else {}
-        name, strength = inputs.get("lora_name"), inputs.get("strength_model", 1.0)
-        if isinstance(name, str) and name and isinstance(strength, int | float) and abs(strength) <= 100:
-            yield Lora(name=name, strength=strength)
+    return (Lora(name=one.name, strength=one.strength) for _, one in loaded_loras(graph))
 
 
 def _template(state: WatchedState, name: str | None) -> str | None:

@@ -17,7 +17,6 @@ from orchestrator.web.states import WatchedState, WatchedStates
 from state.item import Item, OutputRecord, Status
 
 _MARK = "~"
-_LARGEST_FILE_BYTES = 1 << 16
 
 
 def loose_id(state: WatchedState) -> str:
@@ -75,17 +74,6 @@ def loose_keys(state: WatchedState) -> Iterator[str]:
 def moment_of(item: Item) -> datetime:
     """When it was completed, as far as its record tells."""
     return item.completed_at or item.submitted_at or datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def text_in_file(state: WatchedState, item: Item) -> str:
-    """What its prompt file says now; empty where its key names none that is small and text."""
-    path = state.path.parent / item.key
-    try:
-        if path.suffix.lower() != ".txt" or path.stat().st_size > _LARGEST_FILE_BYTES:
-            return ""
-        return path.read_bytes().decode()
-    except (OSError, ValueError):
-        return ""
 
 
 def _meant_by(image: str) -> tuple[str, int] | None:

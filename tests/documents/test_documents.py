@@ -170,6 +170,7 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     both("forget", batch, "--remove-files", "--dry-run")
     only("star", batch)
     only("tag", "sea", batch)
+    only("export", batch, "--to", "dataset")
     only("trash", batch)
     only("trash")
     only("trash", "--restore", batch)

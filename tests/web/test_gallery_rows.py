@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from support.report_project import NOON
 
+from orchestrator.results.search_text import parsed
 from orchestrator.web import gallery_file
 from orchestrator.web.gallery_file import IndexFile
 from orchestrator.web.gallery_filter import Filter
-from orchestrator.web.gallery_query import parsed
 from orchestrator.web.gallery_rows import ImageRow, Rows, ShelfRow
 from orchestrator.web.gallery_search import Search
 

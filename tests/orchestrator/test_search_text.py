@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.web.gallery_query import WrongTerm, parsed
+from orchestrator.results.search_text import WrongTerm, parsed
 
 
 @pytest.mark.parametrize(

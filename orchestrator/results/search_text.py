@@ -1,4 +1,4 @@
-"""What people write into the gallery's search field, and what it means.
+"""What people write to find images, in the gallery and on the command line, and what it means.
 
 Words and "exact phrases" are looked for in prompts and file names; `key:value`, `key>number` and so on in all else;
 a `-` before any of these takes out what it finds. All of them must hold.

@@ -1,0 +1,1 @@
+"""Everything rendered: how it is searched, listed and exported. The gallery of the browser shares the search."""
