@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.priorities import set_priority
     from orchestrator.registration import abandon_server, add_servers, drain_servers, enable_servers, remove_servers
     from orchestrator.results.export import export_dataset
+    from orchestrator.results.listing import query_images
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.server_list import list_servers
@@ -91,6 +92,7 @@ __all__ = [
     "list_trash",
     "node_status",
     "pause",
+    "query_images",
     "read_attempts",
     "read_batch",
     "read_history",
@@ -147,6 +149,7 @@ _HOMES = {
     "priorities": ("set_priority",),
     "registration": ("abandon_server", "add_servers", "drain_servers", "enable_servers", "remove_servers"),
     "results.export": ("export_dataset",),
+    "results.listing": ("query_images",),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),

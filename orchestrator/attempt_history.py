@@ -20,7 +20,7 @@ from orchestrator.csv_lines import csv_lines
 from orchestrator.documents.history import AttemptDocument, BurstDocument
 from orchestrator.documents.lists import FIRST
 from orchestrator.errors import UsageError
-from orchestrator.formatting import counted, more_lines, one_line, spoken_bytes, spoken_seconds
+from orchestrator.formatting import counted, in_pieces, more_lines, one_line, spoken_bytes, spoken_seconds
 from orchestrator.servers import canonical_name, find_server, host_name
 from orchestrator.settings import kept_settings
 from orchestrator.wording import named
@@ -30,8 +30,6 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.history import HistoryDocument
-
-_ROWS_PER_PIECE = 100
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class AttemptHistory:
         """The text of `as_json`, which is never in memory as a whole."""
         yield f'{json.dumps(self._head(), ensure_ascii=ensure_ascii)[:-1]}, "{self.shows}": ['
         rows = (json.dumps(row.as_json(), ensure_ascii=ensure_ascii) for row in self._rows())
-        yield from _in_pieces(rows, between=", ")
+        yield from in_pieces(rows, between=", ")
         yield "]}\n"
 
     def csv_pieces(self) -> Iterator[str]:
@@ -71,7 +69,7 @@ class AttemptHistory:
         header = AttemptDocument if self.shows == "attempts" else BurstDocument
         rows = (row.as_json().values() for row in self._rows())
         yield from csv_lines([header.__annotations__])
-        yield from _in_pieces(csv_lines(rows))
+        yield from in_pieces(csv_lines(rows))
 
     def text_pieces(self) -> Iterator[str]:
         """What they come to, then one line each; times local."""
@@ -79,7 +77,7 @@ class AttemptHistory:
         count = self.totals.attempts if self.shows == "attempts" else len(self.bursts)
         before = 0 if self.last is None else max(0, count - self.last)
         yield from (f"  {line}\n" for line in more_lines(before, f"{self.shows} before these"))
-        yield from _in_pieces(f"  {one_line(row.as_text())}\n" for row in self._rows())
+        yield from in_pieces(f"  {one_line(row.as_text())}\n" for row in self._rows())
 
     def as_text(self) -> str:
         return "".join(self.text_pieces()).rstrip("\n")
@@ -279,17 +277,6 @@ def _is_server(state: Path, text: str) -> Callable[[str], bool]:
         return seen[name]
 
     return is_server
-
-
-def _in_pieces(parts: Iterable[str], *, between: str = "") -> Iterator[str]:
-    """The same text in fewer, longer strings."""
-    piece: list[str] = []
-    for number, part in enumerate(parts):
-        piece.append(between + part if number else part)
-        if len(piece) == _ROWS_PER_PIECE:
-            yield "".join(piece)
-            piece = []
-    yield "".join(piece)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from orchestrator.wording import named
 
 _SHOWN_KEYS = 20
+_PARTS_PER_PIECE = 100
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What breaks a line, or what a terminal obeys instead of showing it; and what is no text at all."""
 
@@ -63,6 +64,17 @@ def first_of(names: Iterable[str], most: int) -> str:
 def in_lines(lines: Iterable[str]) -> str:
     """Lines for a person, each kept to one line."""
     return "\n".join(map(one_line, lines))
+
+
+def in_pieces(parts: Iterable[str], *, between: str = "", alone: int = 0) -> Iterator[str]:
+    """The same text in fewer, longer strings; the first `alone` parts by themselves, for who waits for them."""
+    piece: list[str] = []
+    for number, part in enumerate(parts):
+        piece.append(between + part if number else part)
+        if number < alone or len(piece) == _PARTS_PER_PIECE:
+            yield "".join(piece)
+            piece = []
+    yield "".join(piece)
 
 
 def folded(name: str) -> str:

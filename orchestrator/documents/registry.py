@@ -70,6 +70,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(batches.BatchDocument, "burst status BATCH"),
         _schema(states.LogDocument, "burst log"),
         _schema(history.HistoryDocument, "burst history"),
+        _schema(results.QueryDocument, "burst query"),
         _schema(results.ExportDocument, "burst export"),
         _schema(states.RetryDocument, "burst retry"),
         _schema(states.CancelDocument, "burst cancel"),

@@ -1,8 +1,69 @@
-"""What `burst export` prints."""
+"""What `burst query` and `burst export` print."""
 
 from __future__ import annotations
 
 from typing import Literal, TypedDict
+
+
+class UsedLoraDocument(TypedDict):
+    """A LoRA that an image was made with."""
+
+    name: str
+    strength: float
+
+
+class ImageDocument(TypedDict):
+    """An image, or another file that is neither text nor JSON, and what it was made with: as its item asked for, else
+    as its workflow has it; null where neither says it."""
+
+    file: str
+    """Its path or address."""
+    prompt: str
+    negative: str | None
+    """The negative prompt."""
+    model: str | None
+    loras: list[UsedLoraDocument]
+    seed: int | None
+    sampler: str | None
+    scheduler: str | None
+    steps: float | None
+    cfg: float | None
+    denoise: float | None
+    width: float | None
+    """In pixels."""
+    height: float | None
+    seconds: float | None
+    """On the server, for all images of its item."""
+    completed_at: str | None
+    """When its item was completed (ISO 8601)."""
+    bytes: int
+    """Its size."""
+    sha256: str
+    favorite: bool
+    tags: list[str]
+    template: str | None
+    """Where its workflow came from."""
+    server: str | None
+    batch: str | None
+    """The id of its batch."""
+    batch_name: str | None
+    item: str
+    """The key of its item."""
+
+
+class QueryDocument(TypedDict):
+    """The images that a search finds."""
+
+    schema: Literal["burst.query/1"]
+    state: str
+    """The state."""
+    query: str
+    """The search; empty: everything."""
+    images: list[ImageDocument]
+    """In the order in which their items were added, with `before:` and `after:` in that of time: the last ten, with
+    `--all` every one."""
+    images_total: int
+    """How many were found."""
 
 
 class ExportDocument(TypedDict):

@@ -33,6 +33,8 @@ class Rendered:
     """By binding or address: what its item asked for, else what its workflow says."""
     loras: tuple[UsedLora, ...]
     favorite: bool
+    workflow: str | None = None
+    """Where that of its recipe came from."""
 
     @property
     def at(self) -> datetime | None:
@@ -41,7 +43,8 @@ class Rendered:
 
     @property
     def template(self) -> str | None:
-        return self.item.template or (self.batch.template if self.batch is not None else None)
+        of_batch = self.batch.template if self.batch is not None else None
+        return self.item.template or of_batch or self.workflow
 
     @property
     def seed(self) -> int | None:
@@ -68,6 +71,7 @@ class _Workflow:
     loras: tuple[tuple[str, UsedLora], ...] = ()
     named: frozenset[str] = frozenset()
     """The nodes whose LoRA `lora` sets."""
+    name: str | None = None
 
 
 class Walk:
@@ -100,7 +104,7 @@ class Walk:
 
     def names(self) -> set[str]:
         """Of all values that images have. Reads the whole state."""
-        found: set[str] = set()
+        found = {name for recipe in self.placement.recipes.all() for name in self._workflow(recipe).values}
         for item in self.store.items(Status.COMPLETED):
             found.update(item.inputs)
         return found | {name.rpartition(".")[2] for name in found}
@@ -123,7 +127,8 @@ class Walk:
         loras = _loras_of(item, workflow)
         record = self.batches[item.batch].record if item.batch in self.batches else None
         for output in pictures:
-            yield Rendered(item, output, record, str(text), values, loras, is_favourite(item, output.path))
+            favorite = is_favourite(item, output.path)
+            yield Rendered(item, output, record, str(text), values, loras, favorite, workflow.name)
 
     def _workflow(self, recipe: str | None) -> _Workflow:
         if recipe not in self._workflows:
@@ -146,6 +151,7 @@ class Walk:
             prompt if isinstance(prompt, str) else "",
             tuple(loaded_loras(loaded.graph)),
             frozenset(target.node_id for target in loaded.bindings.get("lora", ())),
+            loaded.recipe.workflow_name,
         )
 
 

@@ -57,6 +57,8 @@ SCENARIO = """
     sync list2.csv --name table
     run --until-done
     star prompts/a.txt boats
+    query --json fox
+    query is:favorite
     export boats --to dataset
     export seed:7 is:favorite --to dataset7 --json
     tag keep,best prompts/b.txt

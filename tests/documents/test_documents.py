@@ -170,6 +170,7 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     both("forget", batch, "--remove-files", "--dry-run")
     only("star", batch)
     only("tag", "sea", batch)
+    both("query")
     only("export", batch, "--to", "dataset")
     only("trash", batch)
     only("trash")
@@ -221,6 +222,7 @@ LISTS = (
     *(("burst.generate-dry-run/2", "items"), ("burst.clean/2", "removed")),
     ("burst.sync/1", "added"),
     ("burst.history/1", "attempts"),
+    ("burst.query/1", "images"),
     *(("burst.edit/1", "items"), ("burst.forget/1", "items"), ("burst.forget/1", "removed")),
 )
 
