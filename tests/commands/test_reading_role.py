@@ -62,7 +62,17 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 SHOWING = (
     *("status", "status --json", "status --all", "status --stats", "status b", "status b --json"),
     *("history", "history --json", "log", "log --json", "batches list", "batches list --json"),
-    *("report b", "report b --json", "run --dry-run", "trash", "forget failed --dry-run", "servers list", "metrics"),
+    *(
+        "report b",
+        "report b --json",
+        "run --dry-run",
+        "trash",
+        "query",
+        "query --csv",
+        "forget failed --dry-run",
+        "servers list",
+        "metrics",
+    ),
 )
 WRITING = (
     *("cancel due", "pause", "run", "retry", "star completed", "tag x completed", "priority b high"),

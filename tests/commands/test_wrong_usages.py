@@ -678,6 +678,8 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
                 "status",
                 "log",
                 "history",
+                "query",
+                "export x --to folder",
                 "retry",
                 "cancel --all",
                 "verify",
