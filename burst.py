@@ -22,7 +22,7 @@ from orchestrator.wording import process_speaks
 _HEADINGS = {
     "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
     "Items in hand": ("priority", "edit", "forget", "star", "tag", "trash"),
-    "Batches and history": ("stage", "sync", "batches", "report", "query", "export", "history", "notify"),
+    "Batches and history": ("stage", "sync", "batches", "report", "query", "export", "history", "notify", "watch"),
     "Servers, workflows and the browser": ("servers", "doctor", "template", "adopt", "serve", "node"),
     "Unattended": ("schedule", "metrics"),
     "Many hosts": ("fleet", "worker"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.cycle.run import run_burst
     from orchestrator.doctor import examine
     from orchestrator.editing import Edit, edit_items
+    from orchestrator.event_stream import watch_events
     from orchestrator.fleet.fleet_up import fleet_up
     from orchestrator.fleet.standing import fleet_status
     from orchestrator.forgetting import forget
@@ -116,6 +117,7 @@ __all__ = [
     "upgrade_state",
     "verify_outputs",
     "watch_batch",
+    "watch_events",
     "write_report",
     "add_receiver",
     "check_receivers",
@@ -136,6 +138,7 @@ _HOMES = {
     "comfyui": ("ComfyUI",),
     "doctor": ("examine",),
     "editing": ("Edit", "edit_items"),
+    "event_stream": ("watch_events",),
     "fleet.fleet_up": ("fleet_up",),
     "fleet.standing": ("fleet_status",),
     "forgetting": ("forget",),

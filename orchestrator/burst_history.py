@@ -262,7 +262,7 @@ def history_of(store: Store, *, since: datetime, until: datetime) -> History:
         runs=runs,
         stretches=tuple(folded(runs)),
         failures=failures_by_kind(store.items(Status.FAILED)) if has_failures else {},
-        notes=tuple(_notes(records)),
+        notes=(*_commands(store, since), *_notes(records)),
         slowest=tuple(store.get_many(slowest)),
         mean_seconds=sum(seconds for seconds, _ in timed) / len(timed) if timed else None,
         gaps=tuple(_gaps(runs)),
@@ -349,6 +349,15 @@ def _notes(records: Sequence[BurstRecord]) -> Iterable[str]:
     """Recipes that were set aside, each once; the latest reason counts."""
     found = {one.name: one.reason for record in records for one in record.set_aside}
     return (f"items made with {name} were set aside: {reason}" for name, reason in found.items())
+
+
+def _commands(store: Store, since: datetime) -> Iterable[str]:
+    """What became of commands that were to be run once a batch was done."""
+    if not store.has_batches() or not any(batch.record.then for batch in store.batches.read().values()):
+        return ()
+    from orchestrator.notifications.then_commands import command_notes
+
+    return command_notes(store, since)
 
 
 def _length(gap: tuple[datetime, datetime]) -> float:

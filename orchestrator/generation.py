@@ -99,6 +99,7 @@ class Generation:
     `takes_paths`: whether a list may name files, templates and output directories of this host.
     `always_new`: make another batch, whatever the same request has already. `idempotency`: the caller's key for this
     request; the batch that was made with it answers it.
+    `then`: the name of a command in the configuration of hosts, which one of them runs once the batch is done.
     `deliver` hands the report to the caller, and returns whether the caller has it; without it, when `execute` returns.
     """
 
@@ -120,6 +121,7 @@ class Generation:
         idempotency: Idempotency | None = None,
         deliver: Callable[[Generated | Planned], bool] = lambda outcome: True,
         secret_env: str | None = None,
+        then: str | None = None,
         stdin: BinaryIO | None = None,
         stop: threading.Event | None = None,
         progress: Callable[[BatchRecord], Progress] | None = None,
@@ -141,6 +143,7 @@ class Generation:
         self._idempotency = idempotency
         self._deliver = deliver
         self._secret_env = secret_env
+        self._then = then
         self._stdin = stdin
         self._stop = stop or threading.Event()
         self._progress_of = progress or (lambda record: Silent())
@@ -274,6 +277,7 @@ class Generation:
             home=state.parent,
             servers=(),
             secret_env=self._secret_env,
+            then=self._then,
             row_recipe=row_recipes(recipes, settings, recipe, classes=self._classes),
             names_are_ids=self._names_are_ids,
             takes_paths=self._takes_paths,

@@ -39,11 +39,22 @@ class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restarts_an_hour: Annotated[int, msgspec.Meta(ge=1, le=60)] = 3
 
 
+class ThenRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is run once a batch is done that names it."""
+
+    command: Annotated[str, msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """For a shell, or a program and its arguments."""
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=30 * 86400)] = 21600.0
+    tries: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+
+
 class _HostFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     servers: dict[str, RestartRule] = {}
     """By name or address."""
     roots: dict[str, str] = {}
     """By name, the directory where it is mounted on this host."""
+    then: dict[str, ThenRule] = {}
+    """By the name that batches have."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class HostConfig:
 
     rules: Mapping[str, RestartRule] = field(default_factory=dict, repr=False)
     roots: Mapping[str, Path] = field(default_factory=dict)
+    then: Mapping[str, ThenRule] = field(default_factory=dict, repr=False)
 
     def rule_of(self, server: Server, names: Iterable[str] = ()) -> RestartRule | None:
         """`names`: what else the server is called."""
@@ -100,7 +112,7 @@ def load_host_config() -> HostConfig:
     _refuse_foreign(path, found)
     try:
         file = shaped(tomllib.loads(text), _HostFile)
-        return HostConfig(file.servers, {name: _root(path, name, text) for name, text in file.roots.items()})
+        return HostConfig(file.servers, {name: _root(path, name, text) for name, text in file.roots.items()}, file.then)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}; mend it, or move it away") from error
     except WrongShape as error:

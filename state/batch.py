@@ -55,6 +55,8 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     priority: Priority = "normal"
     on_error: Literal["stop", "continue"] = "stop"
     notify: tuple[Notify, ...] = ()
+    then: str | None = None
+    """The name of a command that is run once it is done; the command stands in a host's own configuration."""
     name: str | None = None
     """Name given by the user, unique among the batches that are not removed."""
     request: str | None = None

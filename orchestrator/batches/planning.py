@@ -121,6 +121,8 @@ class Planner:
     servers: Sequence[ComfyUI]
     secret_env: str | None = None
     """The environment variable with the key that signs what is told to others."""
+    then: str | None = None
+    """The name of the command that is run once the batch is done."""
     row_recipe: Callable[[str, str], LoadedRecipe] | None = None
     """Of rows with a template or an output directory of their own, `""` for the batch's. Errors: TemplateError."""
 
@@ -159,6 +161,7 @@ class Planner:
             source=data if spec.from_batch is None else request_of(data).encode(),
             recipe=recipe,
             secret_env=self.secret_env,
+            then=self.then,
             wildcards=expansion.digest if expansion is not None else None,
             rows=self._digest_of_rows(listed.entries) if listed is not None else None,
         )
@@ -323,6 +326,7 @@ class Planner:
             priority=spec.priority,
             on_error=spec.on_error,
             name=spec.name,
+            then=self.then,
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
 

@@ -30,10 +30,11 @@ def _part_of(field_name: str) -> str:
     return "--from" if field_name == "from_file" else f"--{field_name.replace('_', '-')}"
 
 
-_SWEEP, _SWEEPS, _NOTIFY, _DYNAMIC = "--sweep ", "--sweep", "--notify", "--dynamic"
+_SWEEP, _SWEEPS, _NOTIFY, _THEN, _DYNAMIC = "--sweep ", "--sweep", "--notify", "--then", "--dynamic"
 _NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS, "dynamic", "combinatorial")} | {
     _SWEEPS: "sweeps",
     _NOTIFY: "notify",
+    _THEN: "then",
 }
 """Field by the name of its part."""
 
@@ -141,6 +142,7 @@ def request_parts(
     source: bytes,
     recipe: str,
     secret_env: str | None = None,
+    then: str | None = None,
     wildcards: str | None = None,
     rows: str | None = None,
 ) -> dict[str, Any]:
@@ -163,6 +165,7 @@ def request_parts(
         **{f"{_SWEEP}{name}": list(values) for name, values in spec.sweeps.items()},
         _SWEEPS: list(spec.sweeps) if len(spec.sweeps) > 1 else None,
         _NOTIFY: _digest(_canonical([list(spec.notify), secret_env])) if spec.notify else None,
+        _THEN: then,
         _DYNAMIC: wildcards,
         _part_of("combinatorial"): spec.combinatorial,
         **({"batch_size": "auto"} if spec.batch_size == "auto" else {}),

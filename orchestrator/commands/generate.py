@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,12 @@ from orchestrator.errors import UsageError
 if TYPE_CHECKING:
     from orchestrator.batches.generate_report import Generated, Planned
     from orchestrator.places import Place
+
+
+def _command_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
+        raise click.BadParameter(f"{value!r} is not a name; a command stands in [then.NAME] of a host's configuration")
+    return value
 
 
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
@@ -92,6 +99,12 @@ if TYPE_CHECKING:
 @Options.BATCH.option(
     "--notify-secret", metavar="VARIABLE", help="Environment variable with the key that signs webhook calls."
 )
+@Options.BATCH.option(
+    "--then",
+    metavar="NAME",
+    callback=_command_name,
+    help="Command of this or another host's configuration to run once the batch is done.",
+)
 @Options.RUN.option("--queue-only", is_flag=True, help="Add the batch and exit; the current or next run renders it.")
 @Options.RUN.option(
     "--on-error",
@@ -124,6 +137,7 @@ def generate(
     sets: tuple[str, ...],
     sweeps: tuple[str, ...],
     notify_secret: str | None,
+    then: str | None,
     again: bool,
     queue_only: bool,
     wait: bool,
@@ -177,6 +191,7 @@ def generate(
         always_new=again,
         deliver=deliver,
         secret_env=notify_secret,
+        then=then,
         stdin=sys.stdin.buffer,
         progress=lambda record: output.generating(batch=record.batch, total=record.total),
     )

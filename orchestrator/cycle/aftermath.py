@@ -5,7 +5,7 @@ Each part is loaded where the state has something for it: a state without batche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
@@ -31,6 +31,8 @@ class Aftermath:
         self._completion: BatchCompletion | None = None
         self._occurrences: Occurrences | None = None
         self._notifier: Notifier | None = None
+        self._started_for: Hashable = None
+        """The stamp of the log of batches when commands were last looked for."""
 
     def look(self, records: Sequence[BurstRecord] = (), *, again: bool = False) -> None:
         """Note what has ended and what is to be told, and have it told beside the work. Safe to repeat.
@@ -51,6 +53,7 @@ class Aftermath:
         if self._occurrences is not None:
             self._guarded(lambda occurrences: occurrences.look(records))
         self._tell()
+        self._start_commands()
 
     def end(self, records: Sequence[BurstRecord], *, disk: str | None) -> None:
         """The last burst of the run has ended. `disk`: why nothing more can be written."""
@@ -62,6 +65,18 @@ class Aftermath:
         """The run ends: wait a moment for what is being told."""
         if self._notifier is not None:
             self._notifier.finish()
+
+    def _start_commands(self) -> None:
+        """Have this host's commands run for batches that are done, where the log of batches has news."""
+        if self._completion is None or (stamp := self._store.batches.stamp()) == self._started_for:
+            return
+        from orchestrator.notifications.then_commands import start_if_due
+
+        self._started_for = stamp
+        try:
+            start_if_due(self._store, clock=self._clock)
+        except (BurstError, OSError) as error:
+            self._note(f"commands for batches that are done could not be started: {error}")
 
     def _guarded(self, work: Callable[[Occurrences], None]) -> None:
         assert self._occurrences is not None

@@ -17,6 +17,7 @@ import state.recipe
 from orchestrator.documents import (
     batches,
     commands,
+    events,
     files,
     fleet,
     history,
@@ -33,7 +34,7 @@ from orchestrator.documents.registry import ALL
 
 _MODULES = (
     *(state.counts, state.item, state.recipe, state.burst_record),
-    *(parts, runs, batches, states, servers, history, results, files, fleet, notifications, others, commands),
+    *(parts, runs, batches, states, servers, history, results, files, fleet, events, notifications, others, commands),
 )
 _REFERENCE = "#/$defs/{name}"
 

@@ -13,6 +13,7 @@ import state.recipe
 from orchestrator.documents import (
     batches,
     commands,
+    events,
     files,
     fleet,
     history,
@@ -111,6 +112,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(others.ErrorDocument, "every command that fails"),
         _schema(files.SidecarDocument, "a JSON file beside an image"),
         _schema(files.BatchInfoDocument, "`batch_info.json` of a batch"),
+        _schema(events.EventDocument, "burst watch --json, one a line"),
         _schema(notifications.NotifyDocument, "burst notify"),
         _schema(notifications.NotificationDocument, "the body of a call to a receiver of `burst notify add`"),
         _schema(batches.BatchEventDocument, "the body of a call to `--notify URL`"),

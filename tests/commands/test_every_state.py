@@ -30,6 +30,10 @@ WITHOUT_STATE = {
     "sandbox": "is a server",
     "fleet": "is for PostgreSQL alone",
     "worker": "is for PostgreSQL alone",
+    "commands": "describes the command line",
+    "schema": "describes documents",
+    "skill": "is a text",
+    "mcp": "is a server, see tests/mcp",
     "state": "moves whole states between the kinds, see test_state_copy.py",
 }
 SCENARIO = """
@@ -91,11 +95,12 @@ SCENARIO = """
     status --check
     cancel --all
     status --json
+    watch --until-done --since 0000000000000000-000000000000
     status zzzzzz
     cancel zzzzzz
     retry prompts/nobodys.txt
 """
-_BY_EXIT_CODE = ("history", "log", "schedule", "metrics")
+_BY_EXIT_CODE = ("history", "log", "schedule", "metrics", "watch")
 """Of these only the exit code is compared: which attempt was when, and in which run, is another one each time; a
 schedule names the state in its own way, and metrics are figures of time."""
 _VARYING = (

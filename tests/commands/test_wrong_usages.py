@@ -458,6 +458,10 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
             "--combinatorial N",
         ),
     ],
+    "watch": [
+        ("watch --since yesterday", "--since yesterday", "id of an event"),
+        ("watch --until-done now", "now"),
+    ],
     "notify": [
         (f"notify add ftp//x/{SECRET}", "URL", "https://example.org/hook"),
         ("notify add https://x --url-env HOOK", "choose one", "--url-env"),

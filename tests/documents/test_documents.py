@@ -26,6 +26,7 @@ from orchestrator.documents.json_schema import json_schema
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.documents.registry import ALL, KEPT, SCHEMAS, schema_named
 from orchestrator.errors import UsageError
+from orchestrator.event_stream import watch_events
 from orchestrator.notifications.post import ReceiverPost, trial_event
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.batch import BatchRecord, EndRecord, Notify
@@ -192,6 +193,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only("schedule", "--every", "5m")
     only("notify", "add", "https://example.org/hook", "--on", "done")
     only("notify", "list")
+    event = next(watch_events(home / "re_render_state.json", since=f"{0:016}-{0:012}"))
+    found.short["burst.event/1"] = checked(json.loads(json.dumps(event.as_json())))
     only("state", "upgrade")
     only("state", "copy", "re_render_state.json", "copy.json")
     demo = DemoReport(home, home / "sheet.html", 12, 12, 0, 0, (), 5, 2, 8.0)
