@@ -36,15 +36,12 @@ def within(seconds: float, send: Callable[[], str | None]) -> str | None:
     return problems[0] if problems else f"no answer within {seconds:g} s"
 
 
-def refuse_unknown(url: str) -> None:
-    """Errors: UsageError for an address that is no webhook's and that no installed service takes."""
-    raise UsageError(f"{url.partition(':')[0]}:// is not known; write http:// or https://")
-
-
 def _send(letter: Letter, at: datetime) -> str | None:
     if letter.to.is_webhook:
         return _post(letter, at)
-    return f"addresses such as {letter.to.url.partition(':')[0]}:// are not known"
+    from orchestrator.notifications import apprise_service
+
+    return apprise_service.send(letter.to.url, letter.text, letter.picture)
 
 
 def _post(letter: Letter, at: datetime) -> str | None:

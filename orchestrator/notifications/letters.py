@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -52,6 +52,8 @@ class Letter:
     """For a person."""
     body: bytes
     """For a program."""
+    picture: Callable[[], bytes | None] = field(default=lambda: None, compare=False, repr=False)
+    """A JPEG for services that show one; made when it is sent."""
     tried_at: datetime = _NEVER
     """When it was last told in vain."""
 

@@ -14,7 +14,7 @@ from orchestrator.notifications.letters import Address, Letter, is_time, last_tr
 from orchestrator.servers import this_host
 from state.batch import Batch
 from state.notices import Delivery, EventName, Notices, Occurrence, Receiver
-from state.store import StateParts
+from state.store import Store
 
 NAME_OF_KIND: Mapping[str, EventName] = {
     "batch.done": "done",
@@ -32,7 +32,7 @@ NAME_OF_KIND: Mapping[str, EventName] = {
 class ReceiverPost:
     """See `orchestrator.notifications.notifier.Source`."""
 
-    def __init__(self, state: StateParts, batches: BatchesRead) -> None:
+    def __init__(self, state: Store, batches: BatchesRead) -> None:
         self._state = state
         self._batches = batches
         self._guard = threading.Lock()
@@ -72,8 +72,17 @@ class ReceiverPost:
             about=f"“{one.text}”",
             text=one.text,
             body=self._body(one),
+            picture=lambda: self._picture(one),
             tried_at=last_try(notices.deliveries.get((one.event, receiver.id), ())),
         )
+
+    def _picture(self, one: Occurrence) -> bytes | None:
+        """The last image that was made, of the batch where it is about one; nothing where it is about no images."""
+        if NAME_OF_KIND.get(one.kind) != "done":
+            return None
+        from orchestrator.notifications.last_image import last_image
+
+        return last_image(self._state, batch=one.data.get("batch"))
 
     def _body(self, one: Occurrence) -> bytes:
         """The same bytes however often it is told, from whichever host."""

@@ -17,7 +17,8 @@ from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted, in_lines
 from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
-from orchestrator.notifications.delivery import deliver, refuse_unknown
+from orchestrator.notifications.apprise_service import refuse_unknown
+from orchestrator.notifications.delivery import deliver
 from orchestrator.notifications.letters import Address
 from orchestrator.notifications.occurrences import baseline
 from orchestrator.notifications.post import ReceiverPost, trial_event

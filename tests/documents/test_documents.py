@@ -31,8 +31,7 @@ from orchestrator.notifications.post import ReceiverPost, trial_event
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.batch import BatchRecord, EndRecord, Notify
 from state.notices import Notices, Receiver
-from state.open_store import parts_of
-from state.store import StateParts
+from state.open_store import open_store
 
 ROOT = Path(__file__).parents[2]
 COUNT = 12
@@ -202,16 +201,12 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     record = BatchRecord(batch="b", created_at=NOON, total=1, layout="numbered", directory="d")
     end = EndRecord(batch="b", event="e", at=NOON, how="done", completed=1, failed=0, cancelled=0)
     body = letter_of(record, end, Notify(url="http://127.0.0.1/hook"), tried_at=NOON).body
-    letter = ReceiverPost(_state(home), BatchesRead(_state(home))).letter_of(
-        trial_event(NOON), Receiver(id="r", url="http://127.0.0.1/hook", at=NOON), Notices()
-    )
+    with open_store(home / "re_render_state.json", read_only=True) as store:
+        receiver = Receiver(id="r", url="http://127.0.0.1/hook", at=NOON)
+        letter = ReceiverPost(store, BatchesRead(store)).letter_of(trial_event(NOON), receiver, Notices())
     found.short["burst.notification/1"] = checked(json.loads(letter.body))
     found.short["batch event"] = checked(json.loads(body), "batch event")
     return found
-
-
-def _state(home: Path) -> StateParts:
-    return parts_of(home / "re_render_state.json")
 
 
 def test_each_command_prints_what_its_type_says(documents: Printed) -> None:
