@@ -146,6 +146,8 @@ def watch_events(
             store.watch()
             clock.wait(stop, _LOOK_SECONDS)
             yield from stream.look()
+        # A state says within 2 s that it has changed, and what came before the end is told.
+        yield from stream.look(is_last=True)
 
 
 class _Stream:
@@ -164,9 +166,9 @@ class _Stream:
         """What has happened already is not told."""
         self._seen |= {event.id for event in self._happened() if event.at <= until}
 
-    def look(self, *, everything: bool = False) -> Iterator[Event]:
+    def look(self, *, everything: bool = False, is_last: bool = False) -> Iterator[Event]:
         """What is new, in the order of time."""
-        if not (everything or self._store.may_have_changed() or not self._looked):
+        if not (everything or is_last or self._store.may_have_changed() or not self._looked):
             return
         self._looked = True
         keys = self._others.news()
