@@ -104,8 +104,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def _context(browser: Any, _served: Served) -> Iterator[Any]:
     """For a module's pages that need nothing else. One stays open: another one then needs no process of its own, which
-    is most of what a page costs."""
-    context = browser.new_context()
+    is most of what a page costs. Nothing moves on them, which costs too: transitions have tests of their own."""
+    context = browser.new_context(reduced_motion="reduce")
     context.new_page().goto(f"{_served.url}/static/page.css")
     yield context
     context.close()
@@ -129,7 +129,7 @@ def open_page(browser: Any, _context: Any, served: Served, serve: Serve) -> Iter
             parts |= {"viewport": _PHONE, "has_touch": True}
         context = _context
         if parts or path == "about:blank":
-            context = browser.new_context(base_url=url, **parts)
+            context = browser.new_context(base_url=url, **{"reduced_motion": "reduce"} | parts)
             contexts.append(context)
         context.set_default_timeout(_DEADLINE_MILLISECONDS)
         page = context.new_page()
