@@ -7,7 +7,6 @@ A run starts a process of its own for it (`then_process`), which outlives the ru
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from orchestrator.clock import Clock
 from orchestrator.host_config import ThenRule, has_host_config, host_state_directory, load_host_config
 from orchestrator.servers import this_host
 from orchestrator.subprocesses import environment
+from state import operating_system
 from state.batch import Batch, BatchRecord, EndRecord
 from state.disk import Disk
 from state.notices import Claim, CommandRun, Notice, Notices, Occurrence
@@ -151,7 +151,7 @@ class ThenCommands:
         try:
             Disk().make_directory(output.parent)
             with open(output, "ab") as stream:
-                os.fchmod(stream.fileno(), 0o600)
+                output.chmod(0o600)
                 process = subprocess.Popen(
                     rule.command,
                     shell=isinstance(rule.command, str),
@@ -170,7 +170,7 @@ class ThenCommands:
         renewed = self._clock.monotonic()
         while process.poll() is None:
             if self._clock.monotonic() >= until:
-                os.killpg(process.pid, signal.SIGKILL)
+                operating_system.kill_with_children(process)
                 process.wait()
                 return f"it did not end within {rule.timeout_seconds:g} s and was killed"
             if self._clock.monotonic() - renewed >= _RENEW_SECONDS:

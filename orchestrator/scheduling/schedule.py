@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +21,7 @@ from orchestrator.settings import kept_settings
 from orchestrator.wording import named
 from state.location import Location
 from state.open_store import open_store, parts_of
+from state.operating_system import ROOT, user_id, user_name
 
 if TYPE_CHECKING:
     from orchestrator.documents.others import ScheduleDocument
@@ -212,8 +212,8 @@ def _unit_files(plan: Plan, location: Location, *, system: bool) -> dict[str, st
 def _owner(location: Location) -> str:
     """Whose runs they are, in units of the system: the owner's of the state's file."""
     if _is_on_server(location):
-        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.geteuid()).pw_name
-    return pwd.getpwuid(os.stat(location.path).st_uid).pw_name
+        return os.environ.get("SUDO_USER") or user_name(user_id() or ROOT)
+    return user_name(os.stat(location.path).st_uid)
 
 
 def _is_on_server(location: Location) -> bool:

@@ -10,11 +10,11 @@ import hmac
 import logging
 import os
 import re
-import stat
 import threading
 from pathlib import Path
 
 from orchestrator.errors import SettingsError
+from state import operating_system
 
 _LINE = re.compile(r"(?P<name>[!-~]+)[ \t]+(?P<key>[A-Za-z0-9._~+/=-]{20,200})")
 _WANTED = "write NAME KEY, the key of at least 20 letters, digits or . _ ~ + / = -; `openssl rand -hex 32` makes one"
@@ -72,9 +72,9 @@ def _digests(path: Path) -> tuple[bytes, ...]:
 
 def _refuse_open(path: Path, found: os.stat_result) -> None:
     """Errors: SettingsError."""
-    if found.st_uid not in (os.geteuid(), 0):
+    if not (operating_system.is_own(found.st_uid) or found.st_uid == operating_system.ROOT):
         raise SettingsError(f"{path}: belongs to another user; keys are taken from this user's or root's files only")
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if found.st_mode & operating_system.OTHERS:
         raise SettingsError(f"{path}: others may read or write it, and it holds keys; chmod 600 {path}")
 
 

@@ -20,6 +20,7 @@ from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
 from state.change import Change
 from state.holder import Holder
 from state.item import Item, Status
+from state.processes import this_process
 from state.sql.change_detector import POLL_SECONDS, ChangeDetector
 from state.sql.database import Database
 from state.sql.deferred_changes import DeferredChanges
@@ -27,7 +28,7 @@ from state.sql.due import due_pages
 from state.sql.edits import edits
 from state.sql.heartbeat import Heartbeat
 from state.sql.known_rows import KnownRow
-from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
+from state.sql.leases import LEASE_SECONDS, LeaseRows
 from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
 from state.sql.rows import IS_LEFT, ROW, item_of, pieces
@@ -322,9 +323,9 @@ class SqlLease:
     ) -> None:
         here = this_process()
         holder = Holder(
-            host=here["host"],
-            boot_id=here["boot_id"],
-            pid=here["pid"],
+            host=here.host,
+            boot_id=here.boot_id,
+            pid=here.pid,
             burst=burst,
             started_at=started_at,
             size=size,
@@ -455,7 +456,9 @@ class SqlLease:
         """The row of a lease that begins now."""
         now = self._database.seconds(connection)
         holder = _encoded(self._holder) if self._holder is not None else None
-        made = leases.insert().values(**this_process(), renewed_at=now, expires_at=now + LEASE_SECONDS, holder=holder)
+        made = leases.insert().values(
+            **msgspec.structs.asdict(this_process()), renewed_at=now, expires_at=now + LEASE_SECONDS, holder=holder
+        )
         return int(connection.execute(made.returning(leases.c.id)).scalar_one())
 
     def __enter__(self) -> Self:

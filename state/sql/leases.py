@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +14,7 @@ from orchestrator.clock import Clock
 from state.attempts import with_what_was_made
 from state.burst_record import BurstRecord
 from state.holder import Holder
-from state.operating_system import boot_id, started
+from state.processes import Process
 from state.sql.attempt_rows import completions
 from state.sql.database import Database
 from state.sql.logs import SqlBurstLog
@@ -136,17 +134,6 @@ def clock_difference(now: float, clock: Clock) -> timedelta:
     return timedelta() if abs(seconds) < _LITTLE_SECONDS else timedelta(seconds=round(seconds))
 
 
-def this_process() -> dict[str, Any]:
-    """What a lease's row says of the process that holds it."""
-    pid = os.getpid()
-    return {"host": socket.gethostname(), "boot_id": boot_id(), "pid": pid, "process": started(pid)}
-
-
 def is_dead_here(row: Any) -> bool:
-    """The process was one of this host and is gone; False where nobody here can say."""
-    here = this_process()
-    if row.host != here["host"] or not row.boot_id:
-        return False
-    if row.boot_id != here["boot_id"]:
-        return False
-    return bool(row.process) and started(row.pid) != row.process
+    """The process that holds this lease was one of this host and is gone; False where nobody here can say."""
+    return Process(host=row.host, boot_id=row.boot_id, pid=row.pid, process=row.process).is_dead_here
