@@ -58,6 +58,7 @@ def remove_batches(
     found.keep_those_of(item for item in store.items() if item.batch not in ids)
     for item in theirs:
         found.choose(item, item.outputs)
+        found.choose_marked(item, ended_at[str(item.batch)])
     found.choose_infos(record for record in batches.values() if record.layout in WITH_INFO)
     if ids and not dry_run:
         moments = {item.key: ended_at[str(item.batch)] for item in theirs}
@@ -157,9 +158,19 @@ class _Files:
                 self.kept.append(str(one.kept_as))
                 continue
             self._add_of(item, as_kept(one))
-            is_there = not self._placement.verify(item, full=True, outputs=[one])
-            if is_there and not self._is_anothers(item, one.path):
-                self._add_of(item, one)
+            self._choose_left(item, one)
+
+    def choose_marked(self, item: Item, at: datetime) -> None:
+        """What a kill left in its place, of those that were marked with this moment."""
+        for one in item.trashed:
+            if one.trashed_at == at:
+                self._choose_left(item, one)
+
+    def _choose_left(self, item: Item, one: TrashedOutput) -> None:
+        """Of one whose file is gone, its folder."""
+        problems = self._placement.verify(item, full=True, outputs=[one])
+        if all(problem.kind == "missing" for problem in problems) and not self._is_anothers(item, one.path):
+            self._add_of(item, one)
 
     def mark(
         self, store: Store, items: Iterable[Item], moments: Mapping[str, datetime]

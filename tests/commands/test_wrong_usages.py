@@ -47,6 +47,18 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("node instal", "did you mean 'install'"),
         ("--frobnicate", "--frobnicate"),
     ],
+    "for agents": [
+        ("commands nope", "nope", "did you mean"),
+        ("schema nope", "nope", "did you mean"),
+        ("skill frobnicate", "frobnicate", "there are", "install", "show"),
+        ("mcp extra", "extra"),
+    ],
+    "unattended": [
+        ("schedule", "choose when", "--every", "--at"),
+        ("schedule --every 7m", "7m"),
+        ("schedule --at 25:00-07:00", "25:00"),
+        ("metrics --frobnicate", "No such option"),
+    ],
     "state": [
         ("state cpoy a b", "cpoy", "copy"),
         ("state upgrade extra", "extra"),
@@ -903,7 +915,7 @@ def messages(result: Result) -> list[str]:
 def with_json(line: str) -> str:
     """The same command line with `--json`, before an option that waits for its value."""
     words = line.split(" ", 2)
-    at = 2 if words[0] in ("batches", "template", "node", "state", "servers", "fleet", "notify") else 1
+    at = 2 if words[0] in ("batches", "template", "node", "state", "servers", "fleet", "notify", "skill") else 1
     return " ".join([*words[:at], "--json", *words[at:]])
 
 

@@ -18,6 +18,7 @@ from orchestrator.host_config import (
     load_host_config,
 )
 from orchestrator.servers import Server, this_host
+from state import operating_system
 
 GPU1 = Server("gpu1", "http://10.0.0.7:8188")
 
@@ -107,7 +108,7 @@ def test_one_that_others_may_write_is_refused(home: Path, mode: int) -> None:
 def test_one_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(home, '[servers.gpu1]\nrestart = "true"\n')
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    monkeypatch.setattr("orchestrator.host_config._ROOT", -1)
+    monkeypatch.setattr(operating_system, "ROOT", -1)
     with pytest.raises(SettingsError, match="belongs to another user"):
         load_host_config()
 

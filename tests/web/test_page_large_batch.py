@@ -59,7 +59,7 @@ def test_images_that_could_not_be_fetched_are_asked_for_again(album: Album, visi
     expect(tiles).to_have_count(60)
     page.route("**/api/batches/b?*", lambda route: route.abort())
     more.click()
-    alert = page.get_by_role("alert").filter(has_text="Cannot connect to server")
+    alert = page.locator("#batch-alert").filter(has_text="Cannot connect to server")
     expect(alert).to_be_visible()
     expect(tiles).to_have_count(60)
     page.unroute("**/api/batches/b?*")
