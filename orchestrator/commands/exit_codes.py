@@ -51,6 +51,7 @@ OF_ONE_COMMAND: Mapping[str, Mapping[int, str]] = {
     "node status": {EXIT_ITEMS_FAILED: "The nodes are not there, or not as this burst installs them."},
     "notify test": {EXIT_ITEMS_FAILED: "A receiver was not reached."},
     "demo": {EXIT_ITEMS_FAILED: "Something was lost, damaged or rendered twice."},
+    "watch": {EXIT_DONE: "Told to stop by SIGTERM; with --until-done: nothing is left; or nobody reads on."},
     "worker": {EXIT_DONE: "Told to stop.", EXIT_SIGTERM: "Told to stop twice."},
 }
 """By the words of a command, such as `template check`: what it has besides, or means by them."""

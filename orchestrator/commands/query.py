@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.places import Place
 
 
-@click.command(short_help="Search everything rendered, by prompt, model, LoRA, seed, …")
+@click.command(short_help="Search everything rendered, by prompt, model or seed.")
 @click.argument("words", nargs=-1, metavar="[SEARCH]...")
 @click.option("--csv", "as_csv", is_flag=True, help="Print all images as CSV.")
 @click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")

@@ -153,7 +153,7 @@ def test_the_examples_can_be_typed() -> None:
     ("typed", "near"),
     [
         ("stauts", "did you mean 'status'"),
-        ("batch", "did you mean 'batches'?"),
+        ("batch", "did you mean 'batches' or 'watch'?"),
         ("xyzzy", "there are: adopt, batches"),
     ],
 )
