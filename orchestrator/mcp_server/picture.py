@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.mcp_server.pages import images_of
 from orchestrator.outputs import media_tiles
-from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
+from orchestrator.outputs.pictures import on_white, smaller
 from orchestrator.outputs.placement import placement_of
-from orchestrator.places import ObjectPath, Place
+from orchestrator.places import Place
 from orchestrator.settings import Settings
 from state.item import Item
 from state.store import Store
@@ -33,7 +32,7 @@ class Shown:
     path: str
     width: int
     height: int
-    """Of the original."""
+    """Of the original, upright."""
 
 
 def shown(store: Store, item: Item, *, number: int, settings: Settings) -> Shown:
@@ -48,48 +47,14 @@ def shown(store: Store, item: Item, *, number: int, settings: Settings) -> Shown
     if place is None:
         raise UsageError(f"{item.key}: {record.path} is not there any more; `burst verify --repair` renders it again")
     source = _picture_of(place)
-    made = on_reading_thread(_copied, source) if source is not None else None
-    if made is None:
+    copy = smaller(source, longest_side=LONGEST_SIDE) if source is not None else None
+    if copy is None:
         raise UsageError(f"{item.key}: {place} is not an image that can be shown here")
-    jpeg, width, height = made
-    return Shown(jpeg, str(place), width, height)
+    return Shown(_jpeg(on_white(copy.image)), str(place), *copy.original_size)
 
 
 def _picture_of(place: Place) -> Place | bytes | None:
-    if media_tiles.has_tile(place.name):
-        return media_tiles.poster(place)
-    return place.read_bytes() if isinstance(place, ObjectPath) else place
-
-
-def _copied(source: Place | bytes) -> tuple[bytes, int, int] | None:
-    """The first frame, upright; None of what does not decode."""
-    from PIL import ImageOps
-
-    stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-    with stream, warnings.catch_warnings():
-        # Pillow warns of odd metadata, which the copy does not have.
-        warnings.simplefilter("ignore")
-        try:
-            picture = read_picture(stream)
-            if picture is None or picture.width * picture.height > LARGEST_DECODED_PIXELS:
-                return None
-            width, height = picture.size
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            return _jpeg(_opaque(ImageOps.exif_transpose(picture))), width, height
-        except UNREADABLE:
-            return None
-
-
-def _opaque(picture: Image) -> Image:
-    """On white, where it is transparent."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    ground = Image.new("RGB", layer.size, "white")
-    ground.paste(layer, mask=layer.getchannel("A"))
-    return ground
+    return media_tiles.poster(place) if media_tiles.has_tile(place.name) else place
 
 
 def _jpeg(picture: Image) -> bytes:

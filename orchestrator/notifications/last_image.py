@@ -7,6 +7,7 @@ import io
 import msgspec
 
 from orchestrator.errors import BurstError
+from orchestrator.outputs.pictures import on_white, smaller
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import kept_settings
@@ -44,13 +45,12 @@ def last_image(store: Store, *, batch: str | None = None) -> bytes | None:
 
 
 def _shrunk(placement: Placement, item: Item, path: str) -> bytes | None:
-    from PIL import Image
-
     try:
-        with placement.path_of(item, path).open("rb") as stream, Image.open(stream) as image:
-            image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-            made = io.BytesIO()
-            image.convert("RGB").save(made, "JPEG", quality=85)
-            return made.getvalue()
-    except (BurstError, OSError, ValueError, Image.DecompressionBombError):
+        copy = smaller(placement.path_of(item, path), longest_side=_LONGEST_SIDE)
+    except (BurstError, OSError):
         return None
+    if copy is None:
+        return None
+    made = io.BytesIO()
+    on_white(copy.image).save(made, "JPEG", quality=85)
+    return made.getvalue()

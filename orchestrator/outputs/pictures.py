@@ -1,4 +1,4 @@
-"""Does a picture decode to its last pixel, and which graph does it carry?
+"""Does a picture decode to its last pixel, which graph does it carry, and what does it look like made smaller?
 
 The format is read from the first bytes, never from a name. Pillow is imported where it is used.
 """
@@ -9,15 +9,19 @@ import importlib
 import io
 import json
 import struct
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.places import Place
+from orchestrator.places import ObjectPath, Place
 from state import operating_system
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
 _T = TypeVar("_T")
@@ -29,10 +33,24 @@ WELL_KNOWN = EXTENSIONS | {".bmp", ".tif", ".tiff"}
 """What Pillow reads wherever it is installed."""
 
 LARGEST_DECODED_PIXELS = 200_000_000
-"""Above this a picture's chunks are checked but its pixels are not: decoding would take gigabytes."""
+"""Above this a picture's chunks are checked but its pixels are not, and it is not made smaller: decoding would take
+gigabytes."""
 
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error)
 """What Pillow raises for a picture that does not decode."""
+
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = frozenset({5, 6, 7, 8})
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A picture made smaller."""
+
+    image: Image
+    """Decoded, upright; `RGBA` where it is transparent, else `RGB`."""
+    original_size: tuple[int, int]
+    """Width and height of the original in pixels, upright."""
 
 
 class _Reading:
@@ -44,9 +62,16 @@ class _Reading:
         operating_system.in_forked_child(self.begin)
 
     def begin(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+        self._here = threading.local()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures", initializer=self._mark)
+
+    def _mark(self) -> None:
+        self._here.is_reader = True
 
     def answer(self, question: Callable[[Place | bytes], _T], source: Place | bytes) -> _T:
+        """What is asked on that thread itself is answered at once."""
+        if getattr(self._here, "is_reader", False):
+            return question(source)
         return self._thread.submit(question, source).result()
 
 
@@ -87,6 +112,28 @@ def on_reading_thread(question: Callable[[Place | bytes], _T], source: Place | b
     return _READING.answer(question, source)
 
 
+def smaller(source: Place | bytes, *, longest_side: int) -> Smaller | None:
+    """The first frame, upright, with at most `longest_side` pixels a side; it is never enlarged.
+
+    None where it does not decode, is no PNG, JPEG, WebP or GIF, or has more than `LARGEST_DECODED_PIXELS`. Threads may
+    ask at once. Errors: OSError where the file cannot be opened.
+    """
+    # What comes over a network is not waited for on the one thread that reads pictures.
+    data = source.read_bytes() if isinstance(source, ObjectPath) else source
+    return _READING.answer(partial(_smaller, longest_side=longest_side), data)
+
+
+def on_white(image: Image) -> Image:
+    """As `RGB`, on white where it is transparent: for a JPEG."""
+    from PIL import Image as Pillow
+
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    ground = Pillow.new("RGB", image.size, "white")
+    ground.paste(image, mask=image.getchannel("A"))
+    return ground
+
+
 def read_picture(stream: IO[bytes]) -> ImageFile | None:
     """Pillow's reader by signature: `Image.open` would refuse large pictures and load every plugin.
 
@@ -101,6 +148,36 @@ def read_picture(stream: IO[bytes]) -> ImageFile | None:
             image: ImageFile = reader(stream)
             return image
     return None
+
+
+def _smaller(source: Place | bytes, *, longest_side: int) -> Smaller | None:
+    from PIL import ImageOps
+
+    with _opened(source) as stream, warnings.catch_warnings():
+        # Pillow warns of odd metadata, which the copy does not have.
+        warnings.simplefilter("ignore")
+        try:
+            found = read_picture(stream)
+            if found is None or found.width * found.height > LARGEST_DECODED_PIXELS:
+                return None
+            width, height = found.size
+            is_on_its_side = found.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+            image = _smooth(found)
+            image.thumbnail((longest_side, longest_side))
+            ImageOps.exif_transpose(image, in_place=True)
+            shown = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        except UNREADABLE:
+            return None
+    return Smaller(shown, (height, width) if is_on_its_side else (width, height))
+
+
+def _smooth(image: Image) -> Image:
+    """As it is, where its mode can be made smaller by averaging: a JPEG is then never decoded at its full size."""
+    if image.mode in ("1", "P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value * (1 / 257)).convert("L")
+    return image
 
 
 def _is_whole(source: Place | bytes) -> bool:

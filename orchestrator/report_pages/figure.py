@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from orchestrator.object_storage import SCHEME
 from orchestrator.outputs import media_tiles
+from orchestrator.outputs.pictures import Smaller, smaller
 from orchestrator.places import ObjectPath, Place
 
 IMAGES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
@@ -67,44 +68,30 @@ def address(path: Place, page_directory: Path) -> str:
 
 def embedded(path: Place) -> Image | None:
     """The image itself or a smaller copy, as a data URI with its size. None where it does not decode."""
-    from PIL import Image as Pillow
-
     try:
-        with path.open("rb") as stream, Pillow.open(stream) as picture:
-            picture.load()
-            size = picture.size
-            if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
-                return _image(path.read_bytes(), IMAGES[path.suffix.lower()], size)
-            copy = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-            copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        copy = smaller(path, longest_side=_COPY_PIXELS)
+        if copy is None:
+            return None
+        if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
+            return _image(path.read_bytes(), IMAGES[path.suffix.lower()], copy.original_size)
+    except OSError:
         return None
-    stream = io.BytesIO()
-    copy.save(stream, format="WEBP", quality=82)
-    return _image(stream.getvalue(), "webp", copy.size)
+    return _encoded(copy)
 
 
 def tile(path: Place) -> Image:
     """A frame of a video, or a tile that says what a file is, as a data URI. Errors: OSError."""
     frame = media_tiles.poster(path)
-    if frame is None or (image := _smaller(frame)) is None:
+    if frame is None or (copy := smaller(frame, longest_side=_COPY_PIXELS)) is None:
         side = media_tiles.SIDE
         return _image(media_tiles.drawn(path), "webp", (side, side))
-    return image
+    return _encoded(copy)
 
 
-def _smaller(data: bytes) -> Image | None:
-    from PIL import Image as Pillow
-
-    try:
-        with Pillow.open(io.BytesIO(data)) as picture:
-            copy = picture.convert("RGB")
-            copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        return None
+def _encoded(copy: Smaller) -> Image:
     stream = io.BytesIO()
-    copy.save(stream, format="WEBP", quality=82)
-    return _image(stream.getvalue(), "webp", copy.size)
+    copy.image.save(stream, format="WEBP", quality=82)
+    return _image(stream.getvalue(), "webp", copy.image.size)
 
 
 def _image(data: bytes, kind: str, size: tuple[int, int]) -> Image:

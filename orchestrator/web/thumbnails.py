@@ -8,7 +8,6 @@ import io
 import logging
 import re
 import threading
-import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import BurstError
 from orchestrator.outputs import ffmpeg, media_tiles
 from orchestrator.outputs.ownership import sha256_of
-from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
+from orchestrator.outputs.pictures import on_reading_thread, smaller
 from orchestrator.places import ObjectPath, Place
 from state.disk import Disk, refusal
 from state.write_lock import WriteLock
@@ -94,7 +93,7 @@ class Thumbnails:
         # What comes over a network is not waited for on the one thread that reads pictures.
         source = picture.read_bytes() if isinstance(picture, ObjectPath) else picture
         if not _KEPT_NAME.match(digest):
-            return on_reading_thread(_shrunk, source)
+            return _shrunk(source)
         return on_reading_thread(lambda _: self._make(source, digest, source), source)
 
     def look(self, digest: str) -> Look | None:
@@ -153,7 +152,7 @@ class Thumbnails:
                 self._without_frame.add(digest)
             return None
         if not _KEPT_NAME.match(digest):
-            return on_reading_thread(_shrunk, frame)
+            return _shrunk(frame)
         return on_reading_thread(lambda data: self._make(video, digest, data), frame)
 
     def _make(self, picture: Place | bytes, digest: str, shown: Place | bytes) -> bytes | None:
@@ -191,24 +190,12 @@ def _soon(sweep: Callable[[], None]) -> None:
 
 
 def _shrunk(picture: Place | bytes) -> bytes | None:
-    """The first frame, upright. Errors: OSError where the file cannot be opened."""
-    from PIL import ImageOps
-
-    stream = io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
-    with stream, warnings.catch_warnings():
-        # Pillow warns of odd metadata, which a thumbnail does not have.
-        warnings.simplefilter("ignore")
-        try:
-            found = read_picture(stream)
-            if found is None or found.width * found.height > LARGEST_DECODED_PIXELS:
-                return None
-            image, target = _smooth(found), io.BytesIO()
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-            ImageOps.exif_transpose(image, in_place=True)
-            shown = image.convert("RGBA" if image.has_transparency_data else "RGB")
-            shown.save(target, "WEBP", quality=_QUALITY, xmp=_look_of(shown))
-        except UNREADABLE:
-            return None
+    """Errors: OSError where the file cannot be opened."""
+    copy = smaller(picture, longest_side=LONGEST_SIDE)
+    if copy is None:
+        return None
+    target = io.BytesIO()
+    copy.image.save(target, "WEBP", quality=_QUALITY, xmp=_look_of(copy.image))
     return target.getvalue()
 
 
@@ -230,12 +217,3 @@ def _look_in(path: Path) -> Look | None:
     if found is None or not (int(found[1]) and int(found[2])):
         return None
     return Look(int(found[1]), int(found[2]), found[3].decode())
-
-
-def _smooth(image: Image) -> Image:
-    """As it is, where its mode can be made smaller by averaging: a JPEG is then never decoded at its full size."""
-    if image.mode in ("1", "P", "PA"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.mode.startswith("I;16"):
-        return image.point(lambda value: value * (1 / 257)).convert("L")
-    return image

@@ -15,7 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.outputs import pictures
-from orchestrator.outputs.pictures import decodes, embedded_graph
+from orchestrator.outputs.pictures import decodes, embedded_graph, on_reading_thread, on_white, smaller
+from orchestrator.report_pages.figure import embedded
 
 
 def picture(kind: str, *, frames: int = 1, size: int = 48, **options: Any) -> bytes:
@@ -111,3 +112,47 @@ def test_no_graph(text: str | None) -> None:
 @pytest.mark.parametrize("data", [b"", b"mp4", picture("JPEG"), picture("PNG")[:30]])
 def test_no_graph_in_other_files(data: bytes) -> None:
     assert embedded_graph(data) is None
+
+
+def test_a_smaller_one_is_the_first_frame_upright_and_says_the_size_of_the_original(tmp_path: Path) -> None:
+    sideways = Image.Exif()
+    sideways[0x0112] = 6
+    first, second = Image.new("RGB", (80, 40), "red"), Image.new("RGB", (80, 40), "blue")
+    first.save(tmp_path / "a.png", save_all=True, append_images=[second], exif=sideways)
+    made = smaller(tmp_path / "a.png", longest_side=20)
+    assert made is not None
+    assert (made.image.size, made.image.mode, made.original_size) == ((10, 20), "RGB", (40, 80))
+    assert made.image.getpixel((5, 5)) == (255, 0, 0)
+    whole = smaller((tmp_path / "a.png").read_bytes(), longest_side=500)
+    assert whole is not None
+    assert whole.image.size == (40, 80), "never enlarged"
+
+
+def test_a_smaller_one_of_a_palette_keeps_what_is_transparent() -> None:
+    image, data = Image.new("P", (64, 64)), io.BytesIO()
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.save(data, "PNG", transparency=0)
+    made = smaller(data.getvalue(), longest_side=16)
+    assert made is not None
+    assert (made.image.mode, made.image.getchannel("A").getextrema()) == ("RGBA", (0, 0))
+    assert on_white(made.image).getpixel((8, 8)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("data", [b"", b"<svg/>", picture("PNG")[:300]], ids=["empty", "no picture", "cut"])
+def test_what_does_not_decode_has_no_smaller_one(data: bytes) -> None:
+    assert smaller(data, longest_side=16) is None
+
+
+@pytest.mark.timeout(20)
+def test_the_thread_that_reads_pictures_may_ask_itself() -> None:
+    data = picture("PNG")
+    made = on_reading_thread(lambda source: smaller(source, longest_side=16), data)
+    assert made is not None
+    assert made.image.size == (16, 16)
+
+
+def test_no_face_decodes_what_would_take_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "LARGEST_DECODED_PIXELS", 100)
+    (tmp_path / "a.png").write_bytes(picture("PNG"))
+    assert smaller(tmp_path / "a.png", longest_side=16) is None
+    assert embedded(tmp_path / "a.png") is None, "nor a report"

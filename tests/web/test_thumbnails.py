@@ -18,7 +18,7 @@ from support.background import Threads
 from support.media_files import by_extension, program
 
 from orchestrator.errors import StateAway
-from orchestrator.outputs import media_tiles
+from orchestrator.outputs import media_tiles, pictures
 from orchestrator.outputs.media_length import seconds_of
 from orchestrator.web import thumbnails
 from orchestrator.web.thumbnails import Thumbnails
@@ -203,7 +203,7 @@ def test_what_does_not_decode_has_none(folder: Folder, data: bytes) -> None:
 
 
 def test_one_too_large_to_decode_has_none(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thumbnails, "LARGEST_DECODED_PIXELS", 1000)
+    monkeypatch.setattr(pictures, "LARGEST_DECODED_PIXELS", 1000)
     assert folder.get(encoded(plain())) is None
 
 
