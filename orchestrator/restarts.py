@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,16 +13,15 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
+from orchestrator.host_commands import run_command
 from orchestrator.host_config import HostConfig, RestartRule, host_state_directory, load_host_config
 from orchestrator.log_lines import local_time
 from orchestrator.servers import Server, canonical_name
-from state import operating_system
 from state.disk import Disk
 from state.write_lock import WriteLock
 
 log = logging.getLogger("burst")
 _HOUR = timedelta(hours=1)
-_LOOK_SECONDS = 0.05
 LOG_NAME = "restarts.jsonl"
 OUTPUT_NAME = "restart.log"
 """What the last command wrote."""
@@ -116,33 +114,18 @@ class Restarts:
 
     def _run(self, rule: RestartRule, server: Server, reason: str, halt: threading.Event) -> Restart | None:
         output = self._directory / OUTPUT_NAME
-        environment = {"BURST_SERVER": server.name, "BURST_SERVER_URL": server.url, "BURST_REASON": reason}
-        # A file, not a pipe: what the command leaves running may go on writing, and must not be waited for.
-        with output.open("wb") as stream:
-            process = subprocess.Popen(
-                rule.restart,
-                shell=isinstance(rule.restart, str),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=os.environ | environment,
-                start_new_session=True,
-            )
-        until = self._clock.monotonic() + rule.timeout_seconds
-        while process.poll() is None and not halt.is_set():
-            if self._clock.monotonic() >= until:
-                operating_system.kill_with_children(process)
-                process.wait()
-                log.warning(
-                    "%s: the restart command did not end within %g s and was killed; it must not stay in the "
-                    "foreground (%s)",
-                    server.shown,
-                    rule.timeout_seconds,
-                    output,
-                )
-                return None
-            self._clock.wait(halt, _LOOK_SECONDS)
-        if process.returncode:
-            log.warning("%s: the restart command ended with %d; see %s", server.shown, process.returncode, output)
+        output.unlink(missing_ok=True)
+        about = {"BURST_SERVER": server.name, "BURST_SERVER_URL": server.url, "BURST_REASON": reason}
+        ended = run_command(
+            rule.restart,
+            output=output,
+            environment=os.environ | about,
+            limit_seconds=rule.timeout_seconds,
+            clock=self._clock,
+            halt=halt,
+        )
+        if ended.problem is not None:
+            advice = "; it must not stay in the foreground" if ended.was_killed else ""
+            log.warning("%s: the restart command %s%s (output: %s)", server.shown, ended.problem, advice, output)
             return None
         return Restart(rule.start_seconds, is_new=True)

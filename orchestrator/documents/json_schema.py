@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, get_type_hints
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-import state.burst_record
 import state.counts
-import state.item
-import state.recipe
-from orchestrator.documents import (
-    batches,
-    commands,
-    events,
-    files,
-    fleet,
-    history,
-    notifications,
-    others,
-    parts,
-    results,
-    runs,
-    servers,
-    states,
-)
+from orchestrator.documents import parts
 from orchestrator.documents.kinds import ITEM_KIND_SCHEMA
 from orchestrator.documents.registry import ALL
 
-_MODULES = (
-    *(state.counts, state.item, state.recipe, state.burst_record),
-    *(parts, runs, batches, states, servers, history, results, files, fleet, events, notifications, others, commands),
-)
+
+def _module_of(kind: Any) -> ModuleType:
+    """Of `dict[str, Record]`, that of `Record`."""
+    return sys.modules[(*get_args(kind)[-1:], kind)[0].__module__]
+
+
+_MODULES = tuple(dict.fromkeys((state.counts, parts, *(_module_of(schema.type) for schema in ALL.values()))))
+"""Of all that documents consist of; bases stand before what inherits from them."""
 _REFERENCE = "#/$defs/{name}"
 
 

@@ -17,12 +17,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from orchestrator.clock import Clock
+from orchestrator.host_commands import run_command
 from orchestrator.host_config import ThenRule, has_host_config, host_state_directory, load_host_config
 from orchestrator.servers import this_host
 from orchestrator.subprocesses import environment
-from state import operating_system
 from state.batch import Batch, BatchRecord, EndRecord
-from state.disk import Disk
 from state.notices import Claim, CommandRun, Notice, Notices, Occurrence
 from state.processes import this_process
 from state.store import Store
@@ -31,7 +30,6 @@ STATE_VARIABLE = "BURST_THEN_STATE"
 """How the process is told the state: its address may hold a password, which a list of processes would show."""
 _CLAIMED_FOR = timedelta(seconds=60)
 _RENEW_SECONDS = 20.0
-_LOOK_SECONDS = 0.2
 _FIRST_PAUSE_SECONDS = 30.0
 
 
@@ -148,36 +146,23 @@ class ThenCommands:
 
     def _problem(self, one: Due, rule: ThenRule, output: Path) -> str | None:
         """Run it to its end; None where it succeeded."""
-        try:
-            Disk().make_directory(output.parent)
-            with open(output, "ab") as stream:
-                output.chmod(0o600)
-                process = subprocess.Popen(
-                    rule.command,
-                    shell=isinstance(rule.command, str),
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env=self._environment(one),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            return f"it could not be started: {error.strerror}"
-        return self._wait(one, rule, process)
-
-    def _wait(self, one: Due, rule: ThenRule, process: subprocess.Popen[bytes]) -> str | None:
-        until = self._clock.monotonic() + rule.timeout_seconds
         renewed = self._clock.monotonic()
-        while process.poll() is None:
-            if self._clock.monotonic() >= until:
-                operating_system.kill_with_children(process)
-                process.wait()
-                return f"it did not end within {rule.timeout_seconds:g} s and was killed"
+
+        def renew() -> None:
+            nonlocal renewed
             if self._clock.monotonic() - renewed >= _RENEW_SECONDS:
                 self._claim(one)
                 renewed = self._clock.monotonic()
-            self._clock.wait(self._never, _LOOK_SECONDS)
-        return None if process.returncode == 0 else f"it ended with {process.returncode}"
+
+        ended = run_command(
+            rule.command,
+            output=output,
+            environment=self._environment(one),
+            limit_seconds=rule.timeout_seconds,
+            clock=self._clock,
+            meanwhile=renew,
+        )
+        return None if ended.problem is None else f"it {ended.problem}"
 
     def _pause(self, one: Due, seconds: float) -> None:
         """Before another try, still as the one that does it."""

@@ -56,6 +56,7 @@ def test_it_is_run_once_and_finds_in_its_environment_what_it_is_about(
         "BURST_STATE": str(tmp_path / "state.json"),
     }
     assert output.endswith("trained\n")
+    assert Path(run.output or "").stat().st_mode & 0o077 == 0, "nobody else reads it"
     assert len(worked_off(scene, tmp_path, "false")) == 1, "it is not run again"
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from support.fast_disk import FastDisk
+from support.scene_fixtures import over_every_kind, over_json
 from support.state_scenes import NOON
-from support.stores import KINDS, Kind, State
+from support.stores import Kind, State
 
 from burst import cli
 from orchestrator.documents.json_schema import json_schema
@@ -78,19 +79,8 @@ class Scene:
         return [json.loads(line) for line in (self.home / "set" / "metadata.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def any_scene(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    monkeypatch.chdir(tmp_path)
-    scene = Scene(request.param, tmp_path)
-    with scene.opened:
-        yield scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(KINDS[0], tmp_path)
-    with scene.opened:
-        yield scene
+any_scene = over_every_kind(Scene)
+scene = over_json(Scene)
 
 
 IMAGES = {"fox.png": "first", "fox.txt": "a red fox\n", "fox_2.png": "second", "fox_2.txt": "a \u72d0\n"}

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from support.scene_fixtures import over_every_kind, over_json
 from support.state_scenes import NOON
-from support.stores import KINDS, Kind, State
+from support.stores import Kind, State
 
 import templates
 from burst import cli
@@ -78,19 +79,8 @@ class Scene:
         return "".join(row["item"][0] for row in found["images"])
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def any_scene(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    monkeypatch.chdir(tmp_path)
-    scene = Scene(request.param, tmp_path)
-    with scene.opened:
-        yield scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(KINDS[0], tmp_path)
-    with scene.opened:
-        yield scene
+any_scene = over_every_kind(Scene)
+scene = over_json(Scene)
 
 
 SEARCHES = {
