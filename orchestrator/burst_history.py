@@ -353,7 +353,7 @@ def _notes(records: Sequence[BurstRecord]) -> Iterable[str]:
 
 def _commands(store: Store, since: datetime) -> Iterable[str]:
     """What became of commands that were to be run once a batch was done."""
-    if not store.has_batches() or not any(batch.record.then for batch in store.batches.read().values()):
+    if not store.has_batches() or not any(batch.commands for batch in store.batches.read().values()):
         return ()
     from orchestrator.notifications.then_commands import command_notes
 

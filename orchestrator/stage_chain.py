@@ -84,12 +84,14 @@ def stage(
     pick: str | None = None,
     name: str | None = None,
     priority: Priority = "normal",
+    then: str | None = None,
     overrides: Overrides | None = None,
 ) -> Staged:
     """Add a batch for each template: of the images of `source`, then of the one before it. Nothing is rendered.
 
     `source`, `pick`: as `from_batch` and `pick` of a `BatchSpec`. `name`: of the batch; of several, with -1, -2 …
-    behind it. Killed in between and repeated, it goes on with what is there already.
+    behind it. `then`: the name of the command that is run once the last one is done.
+    Killed in between and repeated, it goes on with what is there already.
     Errors: UsageError, TemplateError, with nothing added where a template takes no image; StateError.
     """
     overrides = overrides or Overrides()
@@ -108,7 +110,8 @@ def stage(
             priority=priority,
             on_error="continue",
         )
-        outcome = Generation(spec, Request(state=state, overrides=one), queue_only=True).execute()
+        request = Request(state=state, overrides=one)
+        outcome = Generation(spec, request, queue_only=True, then=then if number == len(each) else None).execute()
         assert isinstance(outcome, Generated)
         found.append(Stage(outcome.record, made_from, outcome.continued))
         made_from = outcome.record.batch

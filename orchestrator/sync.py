@@ -38,7 +38,7 @@ from orchestrator.retries import settled
 from orchestrator.settings import Overrides, Settings, kept_settings
 from orchestrator.withdrawal import AskedServers
 from orchestrator.wording import named
-from state.batch import BatchRecord, GrownRecord
+from state.batch import BatchRecord, GrownRecord, ThenRecord
 from state.change import Change, change_all
 from state.item import DUE, Item, Status
 from state.open_store import open_store
@@ -86,7 +86,8 @@ class Synchronisation(Generation):
     """One call of `burst sync`; `bring` may be called once.
 
     `given`: fields of a `BatchSpec` that this call names; a batch that is there has the others already. `prune`: cancel
-    what is due and has no row any more. No server is asked but for what is taken back from it.
+    what is due and has no row any more. `then`: the name of the command that is run from now on, each time the batch is
+    done. No server is asked but for what is taken back from it.
     """
 
     _names_are_ids = True
@@ -100,6 +101,7 @@ class Synchronisation(Generation):
         *,
         prune: bool = False,
         dry_run: bool = False,
+        then: str | None = None,
         clock: Clock | None = None,
         patience_seconds: float = 20.0,
     ) -> None:
@@ -114,6 +116,7 @@ class Synchronisation(Generation):
             request,
             queue_only=True,
             dry_run=dry_run,
+            then=then,
             clock=clock,
             patience_seconds=patience_seconds,
         )
@@ -138,6 +141,7 @@ class Synchronisation(Generation):
                 steps = self._looked(store, plan, record)
                 self._refuse_taken(steps, drafted.recipes, drafted.settings, store)
                 rows = self._rows(store, plan, steps)
+                notes = (*notes, *self._news_of_command(record))
                 if out := sum(row.item.may_be_on_a_server for row in rows.changed):
                     notes = (*notes, f"{counted(out)} on a server: taken back first, if not rendered yet")
                 return self._synced(record, rows, notes=notes)
@@ -145,6 +149,10 @@ class Synchronisation(Generation):
             record = self._parts.batches.read()[record.batch].record
             steps = self._looked(store, plan, record)
             self._refuse_taken(steps, drafted.recipes, drafted.settings, store)
+            if news := self._news_of_command(record):
+                # Before anything is due: an end that comes of it is one with this command.
+                self._parts.batches.append(ThenRecord(batch=record.batch, name=self._then or ""))
+            notes = (*notes, *news)
             book = Recipes(store.recipes, self._state.parent)
             for recipe in plan.recipes:
                 book.keep(recipe)
@@ -179,6 +187,11 @@ class Synchronisation(Generation):
         with open_store(self._state, read_only=True) as store:
             items = tuple(store.items(batch=chosen.record.batch))
         return self._synced(chosen.record, _Rows.of_new(items), created=True, notes=chosen.notes)
+
+    def _news_of_command(self, record: BatchRecord) -> tuple[str, ...]:
+        if self._then in (None, record.then):
+            return ()
+        return (f"command {self._then} is run from now on, each time that the batch is done",)
 
     def _spec_of(self, record: BatchRecord) -> BatchSpec:
         """This request, with what the batch was made with where this call does not say otherwise."""
@@ -368,14 +381,15 @@ def sync_list(
     request: Request | None = None,
     prune: bool = False,
     dry_run: bool = False,
+    then: str | None = None,
     **given: Any,
 ) -> Synced:
     """`burst sync` for scripts: the batch of this name becomes what the list at `path` says.
 
     `given`: fields of a `BatchSpec` that count instead of what the batch was made with. `prune`: cancel what is due and
-    has no row any more. Errors: as `Synchronisation.bring`.
+    has no row any more. `then`: as of `Synchronisation`. Errors: as `Synchronisation.bring`.
     """
-    return Synchronisation(path, name, given, request or Request(), prune=prune, dry_run=dry_run).bring()
+    return Synchronisation(path, name, given, request or Request(), prune=prune, dry_run=dry_run, then=then).bring()
 
 
 def _alteration(item: Item, wanted: Item) -> str:

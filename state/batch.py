@@ -138,13 +138,22 @@ class GrownRecord(msgspec.Struct, frozen=True, kw_only=True, tag="grown", tag_fi
     total: int
 
 
+class ThenRecord(msgspec.Struct, frozen=True, kw_only=True, tag="then", tag_field="line"):
+    """From here on, another command is run once the batch is done; ends before this line keep theirs."""
+
+    batch: str
+    name: str
+
+
 @dataclass
 class Batch:
     """A batch and everything noted about it since."""
 
     record: BatchRecord
-    """As requested, with the current `total`."""
+    """As requested, with the current `total` and `then`."""
     ends: list[EndRecord] = field(default_factory=list)
+    commands: dict[str, str] = field(default_factory=dict)
+    """Event of an end → the name of the command that is run for it."""
     notifications: list[NotificationRecord] = field(default_factory=list)
     gone: bool = False
     unanswered: list[str] = field(default_factory=lambda: [""])
@@ -159,6 +168,8 @@ class Batch:
         if self.ends and self.ends[-1].event == end.event:
             self.ends.pop()
         self.ends.append(end)
+        if self.record.then is not None:
+            self.commands.setdefault(end.event, self.record.then)
 
     def note_delivered(self, call: str) -> None:
         """This call has its answer; earlier calls were given up by whoever repeated them."""
@@ -168,7 +179,7 @@ class Batch:
 
 BatchChange = BatchRecord | GrownRecord
 """Written by `Store.add` together with the items."""
-BatchNote = EndRecord | NotificationRecord | JoinedRecord | DeliveredRecord | GoneRecord | BackRecord
+BatchNote = EndRecord | NotificationRecord | JoinedRecord | DeliveredRecord | GoneRecord | BackRecord | ThenRecord
 """Appended later."""
 
 
@@ -198,6 +209,9 @@ def batches_of(lines: Sequence[BatchChange | BatchNote]) -> dict[str, Batch]:
                 record = batches[line.batch].record
                 total = max(record.total, line.total)
                 batches[line.batch].record = msgspec.structs.replace(record, total=total)
+            case ThenRecord() if line.batch in batches:
+                record = batches[line.batch].record
+                batches[line.batch].record = msgspec.structs.replace(record, then=line.name)
             case EndRecord() if line.batch in batches:
                 by_event[line.event] = batches[line.batch]
                 batches[line.batch].note_end(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,19 +23,13 @@ from orchestrator.commands.common import (
 )
 from orchestrator.commands.help import Command, Options
 from orchestrator.commands.output import RunOutput, log_options
-from orchestrator.commands.request_options import dynamic_options, image_options
+from orchestrator.commands.request_options import dynamic_options, image_options, then_option
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.batches.generate_report import Generated, Planned
     from orchestrator.places import Place
-
-
-def _command_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
-        raise click.BadParameter(f"{value!r} is not a name; a command stands in [then.NAME] of a host's configuration")
-    return value
 
 
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
@@ -99,12 +92,7 @@ def _command_name(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @Options.BATCH.option(
     "--notify-secret", metavar="VARIABLE", help="Environment variable with the key that signs webhook calls."
 )
-@Options.BATCH.option(
-    "--then",
-    metavar="NAME",
-    callback=_command_name,
-    help="Command of this or another host's configuration to run once the batch is done.",
-)
+@then_option
 @Options.RUN.option("--queue-only", is_flag=True, help="Add the batch and exit; the current or next run renders it.")
 @Options.RUN.option(
     "--on-error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,20 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:10]) <= 1_000_000_000:
         raise click.BadParameter(f"{value!r} is not from 1 to 1000000000; leave it out for every combination")
     return int(value)
+
+
+def _command_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
+        raise click.BadParameter(f"{value!r} is not a name; a command stands in [then.NAME] of a host's configuration")
+    return value
+
+
+then_option = Options.BATCH.option(
+    "--then",
+    metavar="NAME",
+    callback=_command_name,
+    help="Command of this or another host's configuration to run once the batch is done.",
+)
 
 
 def dynamic_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from orchestrator.commands.common import (
     state_option,
 )
 from orchestrator.commands.help import Command, Options
+from orchestrator.commands.request_options import then_option
 
 
 @click.command(cls=Command, short_help="Add batches that are made from the images of another one.")
@@ -35,6 +36,7 @@ from orchestrator.commands.help import Command, Options
     show_default=True,
     help="Which batches render first.",
 )
+@then_option
 @state_option
 @Options.SERVER.option(
     "--server", multiple=True, metavar="[NAME=]URL", help="ComfyUI server for these batches. Repeatable."
@@ -66,6 +68,7 @@ def stage(
     pick: str | None,
     name: str | None,
     priority: Any,
+    then: str | None,
     state: Path,
     everything: bool,
     as_json: bool,
@@ -79,5 +82,6 @@ def stage(
     from orchestrator.stage_chain import stage as add_stages
 
     refuse_file(tools["output_dir"])
-    done = add_stages(state, source, templates, pick=pick, name=name, priority=priority, overrides=overrides(**tools))
+    chosen = overrides(**tools)
+    done = add_stages(state, source, templates, pick=pick, name=name, priority=priority, then=then, overrides=chosen)
     show_listing(done, as_json, everything)

@@ -19,7 +19,7 @@ from orchestrator.commands.common import (
     tool_options,
 )
 from orchestrator.commands.help import Command, Options
-from orchestrator.commands.request_options import dynamic_options, image_options
+from orchestrator.commands.request_options import dynamic_options, image_options, then_option
 
 if TYPE_CHECKING:
     from orchestrator.places import Place
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @Options.BATCH.option(
     "--priority", type=click.Choice(["urgent", "high", "normal", "low"]), help="Priority of items that are added."
 )
+@then_option
 @state_option
 @tool_options
 @needs_option
@@ -64,6 +65,7 @@ def sync(
     name: str,
     dry_run: bool,
     prune: bool,
+    then: str | None,
     state: Path,
     size: str | None,
     sets: tuple[str, ...],
@@ -100,5 +102,5 @@ def sync(
     request = Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs, needs))
     given = {field: value for field, value in values.items() if value is not None and value is not False}
     given = {field: value for field, value in given.items() if value not in ((), {})}
-    synced = sync_list(path, name, request=request, prune=prune, dry_run=dry_run, **given)
+    synced = sync_list(path, name, request=request, prune=prune, dry_run=dry_run, then=then, **given)
     show_listing(synced, as_json, everything)

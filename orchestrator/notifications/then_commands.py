@@ -37,13 +37,10 @@ _FIRST_PAUSE_SECONDS = 30.0
 class Due:
     """A command that is to be run, on whichever host has one of this name."""
 
+    name: str
     batch: BatchRecord
     end: EndRecord
     tries: tuple[CommandRun, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.batch.then or ""
 
     @property
     def claim(self) -> str:
@@ -53,12 +50,12 @@ class Due:
 def due_commands(batches: Mapping[str, Batch], notices: Notices) -> Iterator[Due]:
     """Those of batches that are done, none of whose tries was the last one."""
     for batch in batches.values():
-        if batch.record.then is None or batch.gone:
+        if batch.gone:
             continue
         for end in batch.ends:
             tries = notices.commands.get(end.event, ())
-            if end.how == "done" and not any(one.final for one in tries):
-                yield Due(batch.record, end, tries)
+            if end.how == "done" and end.event in batch.commands and not any(one.final for one in tries):
+                yield Due(batch.commands[end.event], batch.record, end, tries)
 
 
 def start_if_due(store: Store, *, clock: Clock) -> bool:
@@ -67,7 +64,7 @@ def start_if_due(store: Store, *, clock: Clock) -> bool:
     Errors: SettingsError, StateError, OSError.
     """
     batches = store.batches.read()
-    if not any(batch.record.then for batch in batches.values()) or not has_host_config():
+    if not any(batch.commands for batch in batches.values()) or not has_host_config():
         return False
     notices, rules, me, now = store.notices.read(), load_host_config().then, this_process(), clock.now()
     due = [one for one in due_commands(batches, notices) if one.name in rules]

@@ -11,15 +11,22 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 from support.batch_scene import NOON, Scene, SetClock
+from support.drafts import DRAFTS, Drafts
+from support.sync_scene import SyncScene
 from support.waiting import wait_until
 
 from burst import cli
+from orchestrator.batches.completion import BatchCompletion
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.host_config import ThenRule, load_host_config
 from orchestrator.notifications import then_commands
 from orchestrator.notifications.then_commands import ThenCommands, due_commands, start_if_due
+from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
+from orchestrator.stage_chain import stage
 from state.item import Status
 from state.notices import Claim, CommandRun
+from state.open_store import open_store
 from state.processes import Process, this_process
 
 
@@ -147,6 +154,62 @@ def test_a_run_starts_a_process_that_outlives_it(tmp_path: Path, monkeypatch: py
     assert "Command train of batch b1 on" in log.output
     assert str(tmp_path / "of-host/burst/then" / f"{end.event}.log") in log.output
     scene.store.close()
+
+
+def ended(scene: SyncScene) -> list[tuple[str, str]]:
+    """A run sees what has ended; the names of what is due then, and of which batch."""
+    with open_store(scene.state) as store:
+        placement = Placement(Recipes(store.recipes, scene.home), scene.out)
+        BatchCompletion(store, placement, clock=SetClock(), note=print).look(again=True)
+        return [(one.name, one.end.event) for one in due_commands(store.batches.read(), store.notices.read())]
+
+
+def test_a_synced_batch_has_its_command_run_each_time_that_it_is_done(tmp_path: Path) -> None:
+    scene = SyncScene(tmp_path)
+    assert scene.sync("prompt", "a", then="train").notes == ()
+    scene.complete(1)
+    ((name, first),) = ended(scene)
+    assert name == "train"
+    assert scene.sync(then="train").notes == ()
+    assert ended(scene) == [("train", first)], "nothing was due, so it did not end again"
+    scene.sync("prompt", "a", "b")
+    assert ended(scene) == [("train", first)]
+    scene.complete(2)
+    assert [name for name, _ in ended(scene)] == ["train", "train"]
+
+
+def test_a_batch_that_is_done_gets_a_command_for_its_next_end(tmp_path: Path) -> None:
+    scene = SyncScene(tmp_path)
+    scene.sync("prompt", "a")
+    scene.complete(1)
+    assert ended(scene) == []
+    assert "command train is run from now on" in scene.sync(then="train", dry_run=True).notes[0]
+    scene.sync("prompt", "a", "b")
+    scene.complete(2)
+    assert ended(scene) == [], "a dry run writes nothing"
+    for _ in range(2):
+        scene.sync("prompt", "a", "b", "c", then="train")
+    assert ended(scene) == []
+    scene.complete(3)
+    assert [name for name, _ in ended(scene)] == ["train"], "the ends before it had none"
+
+
+def test_the_last_batch_of_a_chain_has_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drafts = Drafts(tmp_path)
+    for _ in range(2):
+        chain = stage(drafts.state, DRAFTS, ["invert.json", "repaint.json"], then="train").stages
+        assert [one.record.then for one in chain] == [None, "train"]
+    assert chain[1].continued, "made twice, it is one chain"
+
+
+@pytest.mark.parametrize(
+    "command", [["sync", "list.csv", "--name", "x"], ["stage", ".", "t.json"]], ids=["sync", "stage"]
+)
+def test_no_command_takes_more_than_a_name(command: list[str], tmp_path: Path) -> None:
+    said = [*command, "--then", "rm -rf /", "--state", os.fspath(tmp_path / "s.json")]
+    refused = CliRunner().invoke(cli, said)
+    assert (refused.exit_code, "is not a name" in refused.output) == (2, True)
 
 
 def test_neither_a_spec_nor_a_request_of_the_browser_can_name_one() -> None:

@@ -31,13 +31,17 @@ class SyncScene:
     def write(self, *lines: str) -> None:
         self.list.write_text("\n".join(lines) + "\n")
 
-    def sync(self, *lines: str, prune: bool = False, dry_run: bool = False, **given: Any) -> Synced:
+    def sync(
+        self, *lines: str, prune: bool = False, dry_run: bool = False, then: str | None = None, **given: Any
+    ) -> Synced:
         """With these lines in the list, or those that are in it."""
         if lines:
             self.write(*lines)
-        return self.call(given, prune=prune, dry_run=dry_run).bring()
+        return self.call(given, prune=prune, dry_run=dry_run, then=then).bring()
 
-    def call(self, given: Mapping[str, Any], *, prune: bool = False, dry_run: bool = False) -> Synchronisation:
+    def call(
+        self, given: Mapping[str, Any], *, prune: bool = False, dry_run: bool = False, then: str | None = None
+    ) -> Synchronisation:
         return Synchronisation(
             str(self.list),
             "cast",
@@ -45,6 +49,7 @@ class SyncScene:
             self.request,
             prune=prune,
             dry_run=dry_run,
+            then=then,
             patience_seconds=0.0,
         )
 

@@ -21,6 +21,7 @@ from state.batch import (
     JoinedRecord,
     NotificationRecord,
     Notify,
+    ThenRecord,
 )
 from state.item import Item, Status
 from state.store import Store
@@ -72,6 +73,18 @@ def test_batches_are_read_with_what_was_noted_about_them(state: State, store: St
         assert found["a"].notifications == [told]
         assert (found["a"].gone, found["b"].gone) == (False, True)
         store.settle(at_end=True)
+
+
+def test_each_end_has_the_command_that_the_batch_had_then(state: State, store: Store) -> None:
+    add(store, "a")
+    store.batches.append(end("a", "e1"))
+    for event, name in (("e2", "train"), ("e3", "upload")):
+        store.batches.append(ThenRecord(batch="a", name=name))
+        store.batches.append(end("a", event))
+    store.batches.append(ThenRecord(batch="a", name="later"), end("a", "e3"))
+    found = read(state)["a"]
+    assert found.commands == {"e2": "train", "e3": "upload"}
+    assert found.record == msgspec.structs.replace(record("a"), then="later")
 
 
 def test_a_batch_is_added_with_its_items_or_not_at_all(state: State, store: Store) -> None:
