@@ -22,7 +22,7 @@ from orchestrator.mcp_server.tools import Served
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
 from state.item import Status
-from state.open_store import open_store
+from state.open_store import open_store, parts_of
 
 PROMPTS = ["a fox", "a dog", "an owl"]
 HOST_ONLY = {
@@ -239,6 +239,17 @@ def test_every_tool_tells_what_it_does_and_none_sets_what_is_the_hosts(served: S
         assert given & HOST_ONLY == set()
 
     talk(served, session)
+
+
+@pytest.mark.parametrize("more", [{"then": "train"}, {"sets": {"then": "train"}}], ids=["a field", "a value"])
+def test_no_call_has_a_command_run_once_a_batch_is_done(served: Served, more: dict[str, Any]) -> None:
+    async def session(agent: Agent) -> None:
+        await agent.result("add_prompts", name="zoo", prompts=PROMPTS, **more)
+        await agent.result("add_table", name="rows", csv="prompt,then\na fox,train\n")
+
+    talk(served, session)
+    batches = parts_of(served.state).batches.read().values()
+    assert [batch.record.then for batch in batches] == [None] * len(batches)
 
 
 def test_a_call_ends_in_time_whatever_it_waits_for() -> None:

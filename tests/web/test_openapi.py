@@ -107,6 +107,33 @@ def test_every_route_says_what_it_takes_and_answers(shown: Front) -> None:
     } == {}
 
 
+HOSTS_OWN = {"then", "restart", "command"}
+"""What stands in a host's own configuration, and a name that makes it run."""
+
+
+def test_no_call_can_have_a_command_run(shown: Front) -> None:
+    """Nor do pages, which send nothing but these calls: every field that a body may have is named, and none is that."""
+    document = shown.http.get("/openapi.json").json()
+    calls = [call for of_path in document["paths"].values() for call in of_path.values()]
+    sent = [call["requestBody"] for call in calls if "requestBody" in call]
+    bodies = [body["content"]["application/json"]["schema"] for body in sent if "application/json" in body["content"]]
+    waiting, seen = set().union(*map(names_of, bodies)), set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        schema = document["components"]["schemas"][name]
+        if schema["type"] == "object":
+            assert schema["additionalProperties"] is False, name
+            assert schema["properties"].keys() & HOSTS_OWN == set(), name
+            waiting |= set().union(*map(names_of, schema["properties"].values())) - seen
+    assert {"StartBatch", "BatchRequest", "CreateBatch"} <= seen
+    hidden = [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    assert {method for route in hidden if not route.include_in_schema for method in route.methods} <= {"GET", "HEAD"}
+    for field in sorted(HOSTS_OWN):
+        refused = shown.http.post("/api/batches", json={"batchRequest": {}, field: "train"}, headers={"Origin": ORIGIN})
+        assert refused.status_code == 400
+
+
 def faults_of(call: dict[str, Any], document: dict[str, Any]) -> list[str]:
     """What a reader of the document is not told about this call."""
     schemas, answers = document["components"]["schemas"], call["responses"]
