@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, DiskFull
 from orchestrator.outputs.placement import Placement
 from state.burst_record import BurstRecord
 from state.store import Store
@@ -58,7 +58,7 @@ class Aftermath:
     def end(self, records: Sequence[BurstRecord], *, disk: str | None) -> None:
         """The last burst of the run has ended. `disk`: why nothing more can be written."""
         if self._occurrences is not None:
-            self._guarded(lambda occurrences: occurrences.end(records, disk=disk))
+            self._guarded(lambda occurrences: self._note_end(occurrences, records, disk))
         self._tell()
 
     def finish(self) -> None:
@@ -77,6 +77,18 @@ class Aftermath:
             start_if_due(self._store, clock=self._clock)
         except (BurstError, OSError) as error:
             self._note(f"commands for batches that are done could not be started: {error}")
+
+    def _note_end(self, occurrences: Occurrences, records: Sequence[BurstRecord], disk: str | None) -> None:
+        """What cannot be noted because the state's own disk is full is told all the same."""
+        from orchestrator.notifications.disk_alarm import DiskAlarm
+
+        alarm = DiskAlarm(self._store, clock=self._clock)
+        try:
+            occurrences.end(records, disk=disk, told=alarm.told())
+        except DiskFull as full:
+            alarm.sound(disk or str(full), note=self._note)
+            raise
+        alarm.over()
 
     def _guarded(self, work: Callable[[Occurrences], None]) -> None:
         assert self._occurrences is not None

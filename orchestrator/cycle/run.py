@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_setti
 from orchestrator.time_left import pace_of, recipe_seconds
 from orchestrator.waiting import end_stuck
 from state.burst_record import BurstRecord, recent_records
+from state.disk import OutOfSpace
 from state.facts import Pause
 from state.item import Status
 from state.lease import Lease
@@ -46,6 +48,8 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.restarts import Restarts
+
+log = logging.getLogger("burst")
 
 
 def run_burst(
@@ -148,10 +152,20 @@ class Run:
         """
         try:
             return self._executed(self._request.state)
+        except OutOfSpace as full:
+            self._tell_full(full)
+            raise
         except BurstError:
             raise
         except Exception as error:
             raise crashed_without_lease(error, self._request.state, self._age) from error
+
+    def _tell_full(self, full: OutOfSpace) -> None:
+        """Those who are told of full disks, of that of the state: this run cannot note anything."""
+        from orchestrator.notifications.disk_alarm import DiskAlarm
+
+        alarm = DiskAlarm(parts_of(self._request.state, clock=self._clock), clock=self._clock)
+        alarm.sound(str(full), note=log.warning)
 
     def _executed(self, state: Path) -> BurstReport:
         settings = load_settings(state, self._request.overrides)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from orchestrator.batches.notify import ended_text
 from orchestrator.clock import Clock
 from orchestrator.formatting import counted
@@ -17,8 +19,8 @@ from orchestrator.notifications.post import wanted
 from orchestrator.notifications.stuck import fruitless_runs, last_completion_since
 from state.burst_record import BurstRecord
 from state.counts import Counts
-from state.item import Item, Status
-from state.notices import Notice, Notices, Occurrence, Over
+from state.item import Item, Status, UtcTime
+from state.notices import Delivery, Notice, Notices, Occurrence, Over
 from state.store import Store
 
 DONE, FAILED, DISK = "done", "failed", "disk"
@@ -28,6 +30,15 @@ _LISTED_ITEMS = 10
 _LONGEST_MESSAGE = 300
 _SELDOM = timedelta(hours=1)
 """While items go on failing, that is told so often; all of it when nothing is left to do."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """That the disk is full, told while it could not be noted."""
+
+    event: str
+    at: UtcTime
+    receivers: tuple[str, ...] = ()
+    """The ids of those whom it has reached."""
 
 
 class Occurrences:
@@ -43,18 +54,23 @@ class Occurrences:
 
         Errors: DiskFull, LockHeld, StateError.
         """
-        self._note(None if self._has_begun else records, disk=None)
+        self._note(None if self._has_begun else records)
         self._has_begun = True
 
-    def end(self, records: Sequence[BurstRecord], *, disk: str | None) -> None:
-        """After the last burst of the run. `disk`: why nothing more can be written. Errors: as `look`."""
-        self._note(records, disk=disk)
+    def end(self, records: Sequence[BurstRecord], *, disk: str | None, told: Told | None = None) -> None:
+        """After the last burst of the run. `disk`: why nothing more can be written; `told`: whom that was told already.
 
-    def _note(self, records: Sequence[BurstRecord] | None, *, disk: str | None) -> None:
+        Errors: as `look`.
+        """
+        self._note(records, disk=disk, told=told)
+
+    def _note(
+        self, records: Sequence[BurstRecord] | None, *, disk: str | None = None, told: Told | None = None
+    ) -> None:
         known = self._store.notices.read()
         if not known.receivers:
             return
-        seen = _Seen(self._store, known, records, disk=disk)
+        seen = _Seen(self._store, known, records, disk=disk, told=told)
         # What is read of the items is read before the lock; without any news, there is no need for it.
         if any(seen.notes(known, self._clock.now())):
             self._store.notices.change(lambda now_known, now: list(seen.notes(now_known, now)))
@@ -71,20 +87,33 @@ def baseline(store: Store, known: Notices, on: Iterable[str], now: datetime) -> 
 
 
 def disk_occurrence(reason: str, *, at: datetime, event: str | None = None) -> Occurrence:
-    """Nothing more can be written. `event`: its id, where it cannot be noted."""
+    """Nothing more can be written. `event`: its id, where it was told before it could be noted."""
     return _occurrence("disk.full", DISK, f"Nothing more can be written: {reason}", {"reason": reason}, at, event)
+
+
+def _told_before(reason: str, told: Told) -> Iterator[Notice]:
+    yield disk_occurrence(reason, at=told.at, event=told.event)
+    for receiver in told.receivers:
+        yield Delivery(event=told.event, to=receiver, at=told.at, delivered=True)
 
 
 class _Seen:
     """What one look has seen of the state; `notes` may be called again, with what others have noted meanwhile."""
 
     def __init__(
-        self, store: Store, known: Notices, records: Sequence[BurstRecord] | None, *, disk: str | None
+        self,
+        store: Store,
+        known: Notices,
+        records: Sequence[BurstRecord] | None,
+        *,
+        disk: str | None,
+        told: Told | None,
     ) -> None:
         self._wanted = wanted(known)
         self._store = store
         self._counts = store.counts()
         self._disk = disk
+        self._told = told
         self._is_after_run = records is not None
         self._fruitless = fruitless_runs(store, records) if records and "stuck" in self._wanted else 0
         self._is_any_due = self._counts.remaining > len(store.waiting())
@@ -102,7 +131,8 @@ class _Seen:
             yield from self._stuck(known, now)
         yield from self._recovered(known, now)
         if self._disk is not None and DISK in self._wanted and DISK not in known.lasting:
-            yield disk_occurrence(self._disk, at=now)
+            told = self._told
+            yield from _told_before(self._disk, told) if told else [disk_occurrence(self._disk, at=now)]
 
     def _failed(self, known: Notices, now: datetime) -> Iterator[Notice]:
         """Items that failed for good, and were not told of yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -47,7 +48,7 @@ class ReceiverPost:
             self.letter_of(one, receiver, notices)
             for receiver in notices.receivers.values()
             for one in happened
-            if _is_meant(one, receiver) and is_time(one.at, notices.deliveries.get((one.event, receiver.id), ()), now)
+            if is_meant(one, receiver) and is_time(one.at, notices.deliveries.get((one.event, receiver.id), ()), now)
         ]
 
     def _notices(self) -> Notices:
@@ -63,18 +64,9 @@ class ReceiverPost:
         self._state.notices.change(lambda known, now: [told])
 
     def letter_of(self, one: Occurrence, receiver: Receiver, notices: Notices) -> Letter:
-        return Letter(
-            event=one.event,
-            kind=one.kind,
-            at=one.at,
-            to=Address(receiver.url, secret=receiver.secret, secret_env=receiver.secret_env),
-            receiver=receiver.id,
-            about=f"“{one.text}”",
-            text=one.text,
-            body=self._body(one),
-            picture=lambda: self._picture(one),
-            tried_at=last_try(notices.deliveries.get((one.event, receiver.id), ())),
-        )
+        letter = letter_of(one, receiver, state=self._state.location.shown())
+        tried_at = last_try(notices.deliveries.get((one.event, receiver.id), ()))
+        return replace(letter, picture=lambda: self._picture(one), tried_at=tried_at)
 
     def _picture(self, one: Occurrence) -> bytes | None:
         """The last image that was made, of the batch where it is about one; nothing where it is about no images."""
@@ -84,18 +76,33 @@ class ReceiverPost:
 
         return last_image(self._state, batch=one.data.get("batch"))
 
-    def _body(self, one: Occurrence) -> bytes:
-        """The same bytes however often it is told, from whichever host."""
-        document: dict[str, Any] = {
-            "schema": "burst.notification/1",
-            "id": one.event,
-            "type": one.kind,
-            "timestamp": one.at,
-            "state": self._state.location.shown(),
-            "text": one.text,
-            "data": one.data,
-        }
-        return msgspec.json.encode(document)
+
+def letter_of(one: Occurrence, receiver: Receiver, *, state: str) -> Letter:
+    """Without an image, as if never tried. `state`: its address as it is shown."""
+    return Letter(
+        event=one.event,
+        kind=one.kind,
+        at=one.at,
+        to=Address(receiver.url, secret=receiver.secret, secret_env=receiver.secret_env),
+        receiver=receiver.id,
+        about=f"“{one.text}”",
+        text=one.text,
+        body=_body(one, state),
+    )
+
+
+def _body(one: Occurrence, state: str) -> bytes:
+    """The same bytes however often it is told, from whichever host."""
+    document: dict[str, Any] = {
+        "schema": "burst.notification/1",
+        "id": one.event,
+        "type": one.kind,
+        "timestamp": one.at,
+        "state": state,
+        "text": one.text,
+        "data": one.data,
+    }
+    return msgspec.json.encode(document)
 
 
 def trial_event(at: datetime) -> Occurrence:
@@ -122,7 +129,7 @@ def wanted(notices: Notices) -> set[str]:
     return {name for receiver in notices.receivers.values() for name in receiver.on}
 
 
-def _is_meant(one: Occurrence, receiver: Receiver) -> bool:
+def is_meant(one: Occurrence, receiver: Receiver) -> bool:
     """Whether the receiver asked for it, and was there when it happened."""
     runs = one.data.get("runs", receiver.runs)
     return one.at >= receiver.at and NAME_OF_KIND.get(one.kind) in receiver.on and runs == receiver.runs
