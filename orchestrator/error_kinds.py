@@ -2,7 +2,7 @@
 
 Append only: a program that knows a kind goes on meeting it under this name, with this meaning. The kinds of a command
 are the classes of `orchestrator.errors`, as `burst.error/1` has them; those of an item stand in its record, and in the
-lists of items that failed.
+lists of items that failed. The browser's API answers with those of a command, and with its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ class CommandKind:
     """Why a command ended."""
 
     exit_code: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ApiKind:
+    """Why the browser's API itself refused a call."""
+
+    status: int
+    """Of the answer; no two kinds have the same."""
     meaning: str
 
 
@@ -109,3 +118,16 @@ ITEM_KINDS: Mapping[str, str] = {
     "unknown": "No reason is recorded.",
 }
 """`kind` of an item's error → what it means."""
+
+API_KINDS: Mapping[str, ApiKind] = {
+    "BadRequest": ApiKind(400, "What was sent does not fit; `field` names the part where that is known."),
+    "NoKey": ApiKind(401, "The token or a known API key is missing."),
+    "Forbidden": ApiKind(403, "A page of another site, or a file or address that may not be used from here."),
+    "NotFound": ApiKind(404, "There is no such address, batch, item, image or file."),
+    "NotAllowedHere": ApiKind(405, "This address takes another method."),
+    "Conflict": ApiKind(409, "Not as things stand: work is left, or something has the name already."),
+    "TooLarge": ApiKind(413, "The body is too large; the message has the limit."),
+    "Broken": ApiKind(500, "A bug in burst, or a state that cannot be read. Nothing was changed."),
+    "Unavailable": ApiKind(503, "A server or the database does not answer; call again later."),
+}
+"""`kind` in errors of the browser's API that no command has → the status that comes with it, and what it means."""

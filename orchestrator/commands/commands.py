@@ -61,7 +61,7 @@ def _document(nodes: Sequence[Node], *, whole: bool) -> CommandsDocument:
     """`whole`: with what is true of every command."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from orchestrator.error_kinds import COMMAND_KINDS, ITEM_KINDS
+    from orchestrator.error_kinds import API_KINDS, COMMAND_KINDS, ITEM_KINDS
 
     try:
         installed = version("comfyui-burst")
@@ -78,6 +78,9 @@ def _document(nodes: Sequence[Node], *, whole: bool) -> CommandsDocument:
             {"kind": name, "exit_code": kind.exit_code, "meaning": kind.meaning} for name, kind in COMMAND_KINDS.items()
         ]
         document["item_error_kinds"] = [{"kind": name, "meaning": meaning} for name, meaning in ITEM_KINDS.items()]
+        document["api_error_kinds"] = [
+            {"kind": name, "status": kind.status, "meaning": kind.meaning} for name, kind in API_KINDS.items()
+        ]
     return document
 
 

@@ -86,6 +86,16 @@ class ItemErrorKindDocument(TypedDict):
     meaning: str
 
 
+class ApiErrorKindDocument(TypedDict):
+    """A kind of error of the browser's API that no command has."""
+
+    kind: str
+    """As in an answer's `error.kind`."""
+    status: int
+    """Of the answer."""
+    meaning: str
+
+
 class CommandsDocument(TypedDict):
     """Every command with its options, exit codes and schemas."""
 
@@ -99,6 +109,8 @@ class CommandsDocument(TypedDict):
     """Kinds of errors that end a command; absent where commands were named."""
     item_error_kinds: NotRequired[list[ItemErrorKindDocument]]
     """Kinds of errors that fail an item; absent where commands were named."""
+    api_error_kinds: NotRequired[list[ApiErrorKindDocument]]
+    """Kinds of errors that the browser's API has besides those of a command; absent where commands were named."""
 
 
 class SchemaEntryDocument(TypedDict):

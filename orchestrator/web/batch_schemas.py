@@ -236,8 +236,8 @@ class Problem(BaseModel):
 
     kind: str
     """For programs: the class of the error in `orchestrator.errors`, as `burst … --json` names it, such as
-    `UsageError`, `ServerDown` or `RequestConflict`; of what the API itself refuses `BadRequest`, `NoKey`, `Forbidden`,
-    `NotFound`, `NotAllowedHere`, `Conflict`, `TooLarge`, `Unavailable` or `Broken`."""
+    `UsageError`, `ServerDown` or `RequestConflict`; of what the API itself refuses a kind of its own, such as
+    `NotFound`. All of them stand in `burst commands --json`, and none is ever called otherwise."""
     message: str
     field: str | None = None
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
+from orchestrator.error_kinds import API_KINDS
 from orchestrator.errors import (
     BurstError,
     DiskFull,
@@ -29,17 +30,7 @@ from orchestrator.web.field_names import field_of
 
 NO_SERVER = "Cannot connect to server"
 NO_DATABASE = "The database does not answer"
-_KINDS = {
-    400: "BadRequest",
-    401: "NoKey",
-    403: "Forbidden",
-    404: "NotFound",
-    405: "NotAllowedHere",
-    409: "Conflict",
-    413: "TooLarge",
-    500: "Broken",
-    503: "Unavailable",
-}
+_KINDS = {kind.status: name for name, kind in API_KINDS.items()}
 """What the API itself refuses, by status."""
 _KEY = "key"
 _EVERYWHERE = {

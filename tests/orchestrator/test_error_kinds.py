@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from orchestrator import errors as all_errors
 from orchestrator.cycle.breaker import OUT_OF_MEMORY
-from orchestrator.error_kinds import COMMAND_KINDS, ITEM_KINDS
+from orchestrator.error_kinds import API_KINDS, COMMAND_KINDS, ITEM_KINDS
 from state.stages import CANCELLED_SOURCE, LOST_SOURCE
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,11 @@ PUBLISHED_OF_ITEMS = {
     *("execution_error", "gone", "in_doubt", "inputs", "interrupted", "item", "no_outputs", "out_of_memory"),
     *("output_damaged", "output_gone", "output_refused", "prompt_text", "quarantine", "rejected", "source"),
     *("source_cancelled", "unanswered", "unknown", "upload"),
+}
+"""The same."""
+PUBLISHED_OF_API = {
+    *("BadRequest", "NoKey", "Forbidden", "NotFound", "NotAllowedHere", "Conflict", "TooLarge", "Broken"),
+    "Unavailable",
 }
 """The same."""
 
@@ -71,10 +77,32 @@ def test_every_kind_of_an_items_error_is_there(errors: Mapping[str, Mapping[str,
     assert of_classes | written | {OUT_OF_MEMORY, LOST_SOURCE, CANCELLED_SOURCE, "unknown"} == set(ITEM_KINDS)
 
 
+def test_every_status_that_the_api_refuses_with_has_its_kind() -> None:
+    """No answer has the kind of another status because its own has none."""
+    refusing = {"Refused", "HTTPException", "answer", "answer_to"}
+    sites = {
+        (path.name, node.lineno): argument.value
+        for path in sorted((ROOT / "orchestrator/web").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in refusing
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and type(argument.value) is int
+    }
+    assert len(sites) > 80
+    statuses = {kind.status for kind in API_KINDS.values()}
+    assert len(statuses) == len(API_KINDS)
+    assert {site: status for site, status in sites.items() if status not in statuses} == {}
+    assert COMMAND_KINDS.keys() & API_KINDS.keys() == set(), "a kind means one thing"
+
+
 @pytest.mark.parametrize(
     ("published", "known"),
-    [(PUBLISHED_OF_COMMANDS, set(COMMAND_KINDS)), (PUBLISHED_OF_ITEMS, set(ITEM_KINDS))],
-    ids=["commands", "items"],
+    [
+        (PUBLISHED_OF_COMMANDS, set(COMMAND_KINDS)),
+        (PUBLISHED_OF_ITEMS, set(ITEM_KINDS)),
+        (PUBLISHED_OF_API, set(API_KINDS)),
+    ],
+    ids=["commands", "items", "api"],
 )
 def test_a_kind_that_was_published_stays(published: set[str], known: set[str]) -> None:
     """A new kind is added to both; one that is gone or called otherwise breaks somebody's program."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.error_kinds import COMMAND_KINDS, ITEM_KINDS
+from orchestrator.error_kinds import API_KINDS, COMMAND_KINDS, ITEM_KINDS
 
 _HEAD = """\
 # Errors
@@ -27,6 +27,16 @@ def page() -> str:
         "|---|---|",
     ]
     lines += [f"| `{name}` | {meaning} |" for name, meaning in ITEM_KINDS.items()]
+    lines += [
+        "",
+        "## Errors of the browser's API",
+        "",
+        "An answer of the [API](../browser.md) has the kinds of a command as `error.kind`, and these of its own.",
+        "",
+        "| `error.kind` | status | meaning |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{name}` | {kind.status} | {kind.meaning} |" for name, kind in API_KINDS.items()]
     return "\n".join(lines) + "\n"
 
 
