@@ -237,7 +237,7 @@ class StatusReport:
         if self.is_stuck and self.set_aside:
             return f"{left}. Next: {next_step(self.set_aside)}"
         is_failed = self.killed is None and self.last_burst is not None and self.last_burst.is_failure
-        return f"{left}. Next: {'burst doctor finds the cause; then burst run' if is_failed else 'burst run'}"
+        return f"{left}. Next: {'`burst doctor` finds the cause; then `burst run`' if is_failed else 'burst run'}"
 
     def _last(self) -> LastBurstDocument | None:
         if self.killed is not None:

@@ -45,7 +45,7 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
     if read.torn_bytes:
         notes.append(f"{read.torn_bytes} bytes torn by a crash, which the next burst cuts off")
     if read.status.hand_edits:
-        notes.append(f"{counted(len(read.status.hand_edits), 'note')} on edits by hand, see burst status")
+        notes.append(f"{counted(len(read.status.hand_edits), 'note')} on edits by hand, see `burst status`")
     facts = {
         "items": read.status.total,
         "journal_lines": read.journal_lines,

@@ -14,6 +14,7 @@ from mcp_types import CallToolResult, ContentBlock, TextContent
 from orchestrator.crashes import as_burst_error
 from orchestrator.documents.others import ErrorDocument
 from orchestrator.errors import EXIT_TRY_LATER, BurstError
+from orchestrator.mcp_server.advice import for_agent
 from orchestrator.wording import in_python, speaks
 
 MOST_CHARACTERS = 8_000
@@ -24,7 +25,8 @@ _P = ParamSpec("_P")
 
 
 def text_of(document: Mapping[str, object]) -> str:
-    """A document as JSON of at most `MOST_CHARACTERS`; where something was cut, `cut` says so."""
+    """A document as JSON of at most `MOST_CHARACTERS`, with advice in words of these tools; `cut` where it was cut."""
+    document = for_agent(document)
     text = _dumped(document)
     for longest, entries in _CUTS:
         if len(text) <= MOST_CHARACTERS and longest != _CUTS[0][0]:

@@ -167,7 +167,7 @@ def test_the_agents_loop_ends_with_a_crash_which_status_names(scene: LoopScene) 
     assert scene.loop({}) == (1, [])
     status = run("burst status", scene.directory, scene.environment)
     assert re.search(r"^The last run failed \(crashed\) at [-0-9: ]{19}: KeyError: 'broken'", status, re.MULTILINE)
-    assert status.endswith("Next: burst doctor finds the cause; then burst run\n")
+    assert status.endswith("Next: `burst doctor` finds the cause; then `burst run`\n")
 
 
 def test_the_agents_loop_ends_with_what_a_person_must_change(scene: LoopScene) -> None:

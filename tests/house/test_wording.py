@@ -44,6 +44,7 @@ OTHERS = {
     "orchestrator/cycle/set_aside.py": "what may follow the command that it puts together",
     "orchestrator/documents/reference.py": "the reference of what `--json` prints",
     "orchestrator/documents/registry.py": "the reference of what `--json` prints",
+    "orchestrator/mcp_server/advice.py": "takes commands apart that messages name",
     "orchestrator/node_installation.py": "a flag of ComfyUI's own",
     "orchestrator/scheduling/kubernetes.py": "options of kubectl's own",
     "orchestrator/scheduling/systemd.py": "options of systemd's own",

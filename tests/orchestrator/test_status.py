@@ -267,7 +267,7 @@ def test_why_the_last_run_failed_when_and_what_to_type(state: Path) -> None:
         f"The last run failed (stopped by an error, 2 runs in a row) at {when}: http://gpu1: no route"
         in report.as_text()
     )
-    assert report.as_text().endswith("3 left. Next: burst doctor finds the cause; then burst run")
+    assert report.as_text().endswith("3 left. Next: `burst doctor` finds the cause; then `burst run`")
     document = report.as_json()
     assert (document["last_burst"]["reason"], document["errors_in_a_row"]) == ("http://gpu1: no route", 2)
     assert document["last_item_ended_at"] == (MOMENT + timedelta(minutes=3)).isoformat()
