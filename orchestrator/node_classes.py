@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.errors import TransientError, UnexpectedAnswer
+from orchestrator.replacing import replace_text
 from templates.catalogue import Catalogue, read_catalogue
 from templates.graph import Graph
 
@@ -141,7 +141,7 @@ def keep(server: Server, object_info: Mapping[str, Any]) -> None:
             text = json.dumps({"class": name, "info": info})
             path = folder / _file_name(name)
             if _text(path) != text:
-                _write(path, text)
+                replace_text(path, text)
 
 
 def kept(server: Server, names: Collection[str]) -> dict[str, Any]:
@@ -164,19 +164,6 @@ def _text(path: Path) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing, however many write it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _folder(server: Server) -> Path:

@@ -145,9 +145,13 @@ def _file_of(url: str) -> Path:
         return Path(os.path.realpath(name))
     if kind not in _SERVERS:
         raise UsageError(f"{kind}://…: expected a file, sqlite:///FILE or postgresql://HOST/DATABASE as a state")
-    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return _cache_of(url) / "state"
+
+
+def _cache_of(address: str) -> Path:
+    digest = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "burst" / digest / "state"
+    return caches / "burst" / digest
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -186,6 +190,10 @@ class Location(msgspec.Struct, frozen=True):
     def without_secrets(self, text: str) -> str:
         """The text, with the password and other secrets of the address replaced wherever it repeats them."""
         return without_secrets(text, self.url) if self.url is not None else text
+
+    def cache(self, name: str) -> Path:
+        """The path of what this user on this host may throw away at any time. Not created."""
+        return _cache_of(self.url or str(self.path)) / name
 
     def auxiliary(self, name: str) -> Path:
         """The path of a cache, log or other file that is not part of the state. Not created."""

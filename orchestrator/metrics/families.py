@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,9 @@ from prometheus_client.registry import Collector
 from orchestrator.clock import Clock
 from orchestrator.errors import StateError, StopBurst, UsageError, located
 from orchestrator.metrics.figures import Figures, read_figures
+from orchestrator.metrics.kept_totals import keep, kept_totals
 from orchestrator.metrics.totals import Totals
+from orchestrator.replacing import replace_text
 from state.burst_record import Ending
 from state.location import Location
 
@@ -66,8 +66,11 @@ def text_of(collector: Collector) -> str:
 
 
 def text_of_state(state: Path, *, clock: Clock | None = None) -> str:
-    """The same of one state. Errors: StateError, StateAway."""
-    figures = read_figures(state, Totals(), clock=clock)
+    """The same of one state; reads the bursts since the last call. Errors: StateError, StateAway."""
+    location = Location.of(state)
+    totals = kept_totals(location)
+    figures = read_figures(state, totals, clock=clock)
+    keep(totals, location)
 
     class Once(Collector):
         def collect(self) -> Iterable[Metric]:
@@ -79,15 +82,7 @@ def text_of_state(state: Path, *, clock: Clock | None = None) -> str:
 def write_textfile(path: Path, text: str) -> None:
     """Replace the file, which the node exporter may read at any time. Errors: UsageError."""
     with located(path, OSError, into=UsageError):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_text(path, text, mode=0o644)
 
 
 def families(states: Sequence[Figures | str]) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.clock import Clock
-from orchestrator.metrics.totals import Totals
+from orchestrator.metrics.totals import Sums, Totals
 from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store
@@ -20,7 +20,7 @@ class Figures(msgspec.Struct, frozen=True):
 
     state: str
     counts: Counts
-    totals: Totals
+    totals: Sums
     runs: dict[str, int]
     """Ended, by ending."""
     at_work: int
@@ -40,7 +40,7 @@ def figures_of(store: Store, totals: Totals, *, now: datetime) -> Figures:
     return Figures(
         state=store.location.shown(),
         counts=store.counts(),
-        totals=totals,
+        totals=totals.sums,
         runs={ending: count for ending, count in totals.runs(holders).items() if count},
         at_work=len(holders),
         paused=store.pause() is not None,

@@ -5,36 +5,63 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from state.burst_record import BurstLog, BurstRecord
+import msgspec
+
+from state.burst_record import BurstLog, BurstRecord, Ending
 from state.holder import Holder
+from state.item import UtcTime
 
 _FIRST_READ = 64
 _ONE_START = timedelta(seconds=1)
+_RUNS_KNOWN = 1000
+"""More runs do not take turns in one state."""
+
+
+class LastBurst(msgspec.Struct, frozen=True):
+    """The last burst of a run."""
+
+    ended: Ending
+    run_started_at: UtcTime | None
+
+
+class Sums(msgspec.Struct):
+    """What was counted."""
+
+    bursts: dict[str, int] = {}
+    """By ending."""
+    runs: dict[str, int] = {}
+    """By how the last burst ended, those at work too."""
+    latest: dict[str, LastBurst] = {}
+    """By host and process, of the runs that wrote last."""
+    completed: int = 0
+    failed: int = 0
+    recovered: int = 0
+    retries: int = 0
+    rendered_twice: int = 0
+    possibly_twice: int = 0
+    bytes: int = 0
+    checkpoints: int = 0
+    timed: int = 0
+    """Completed items whose seconds on the server are known."""
+    burst_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
+    server_seconds: dict[str, float] = {}
+    """By server: time in which it rendered."""
+    last_completed_at: UtcTime | None = None
+    """The end of the last burst in which any item was completed."""
 
 
 class Totals:
     """Call `follow` with the log of the state; used by one thread at a time."""
 
-    def __init__(self) -> None:
-        self._stamp: Hashable = None
-        self._known: BurstRecord | None = None
+    def __init__(self, sums: Sums | None = None, *, known: BurstRecord | None = None) -> None:
+        """`sums`: what was counted up to the record `known`."""
+        self.sums = sums or Sums()
+        self.known = known
         """The last one that is counted."""
-        self._clear()
-
-    def _clear(self) -> None:
-        self.bursts: Counter[str] = Counter()
-        """By ending."""
-        self._runs: Counter[str] = Counter()
-        self._latest: dict[tuple[str | None, int | None], BurstRecord] = {}
-        """By host and process: the last burst of its run."""
-        self.completed = self.failed = self.recovered = self.retries = 0
-        self.rendered_twice = self.possibly_twice = self.bytes = self.checkpoints = self.timed = 0
-        self.burst_seconds = self.checkpoint_seconds = 0.0
-        self.server_seconds: Counter[str] = Counter()
-        """By server: time in which it rendered."""
-        self.last_completed_at: datetime | None = None
-        """The end of the last burst in which any item was completed."""
+        self._stamp: Hashable = None
 
     def follow(self, log: BurstLog) -> None:
         """Count the bursts that have ended since. Errors: StateError."""
@@ -43,15 +70,15 @@ class Totals:
             return
         for record in self._new(log):
             self._count(record)
-            self._known = record
+            self.known = record
         self._stamp = stamp
 
     def runs(self, at_work: Collection[Holder]) -> Counter[str]:
         """Runs that have ended, by ending: how the last burst of each did. `at_work`: those that go on."""
-        found = Counter(self._runs)
+        found = Counter(self.sums.runs)
         for holder in at_work:
-            last = self._latest.get((holder.host, holder.pid))
-            if last is not None and _is_of(last, holder):
+            last = self.sums.latest.get(_place(holder.host, holder.pid))
+            if last is not None and _began_together(last.run_started_at, holder.run_started_at):
                 found[last.ended] -= 1
         return found
 
@@ -60,45 +87,53 @@ class Totals:
         count, before = _FIRST_READ, -1
         while True:
             records = log.read(last=count)
-            if self._known is not None and self._known in records:
-                last = len(records) - 1 - records[::-1].index(self._known)
+            if self.known is not None and self.known in records:
+                last = len(records) - 1 - records[::-1].index(self.known)
                 return records[last + 1 :]
             if len(records) == before:
-                self._clear()
+                self.sums = Sums()
                 return records
             count, before = count * 8, len(records)
 
     def _count(self, record: BurstRecord) -> None:
-        self.bursts[record.ended] += 1
-        place = record.host, record.pid
-        before = self._latest.get(place)
-        if before is not None and _began_together(before, record):
-            self._runs[before.ended] -= 1
-        self._runs[record.ended] += 1
-        self._latest[place] = record
+        sums = self.sums
+        _add(sums.bursts, record.ended, 1)
+        place = _place(record.host, record.pid)
+        before = sums.latest.pop(place, None)
+        if before is not None and _began_together(before.run_started_at, record.run_started_at):
+            _add(sums.runs, before.ended, -1)
+        _add(sums.runs, record.ended, 1)
+        sums.latest[place] = LastBurst(record.ended, record.run_started_at)
+        if len(sums.latest) > _RUNS_KNOWN:
+            del sums.latest[next(iter(sums.latest))]
         completed = record.rendered or record.completed
-        self.completed += completed
-        self.failed += record.failed
-        self.recovered += record.recovered
-        self.retries += record.put_back
-        self.rendered_twice += record.rendered_twice
-        self.possibly_twice += record.possibly_twice
-        self.bytes += record.bytes
-        self.checkpoints += record.checkpoints
-        self.checkpoint_seconds += record.checkpoint_seconds
-        self.burst_seconds += record.seconds
-        self.timed += completed if record.server_seconds else 0
+        sums.completed += completed
+        sums.failed += record.failed
+        sums.recovered += record.recovered
+        sums.retries += record.put_back
+        sums.rendered_twice += record.rendered_twice
+        sums.possibly_twice += record.possibly_twice
+        sums.bytes += record.bytes
+        sums.checkpoints += record.checkpoints
+        sums.checkpoint_seconds += record.checkpoint_seconds
+        sums.burst_seconds += record.seconds
+        sums.timed += completed if record.server_seconds else 0
         for server, seconds in record.server_seconds.items():
-            self.server_seconds[server] += seconds  # type: ignore[assignment]
+            _add(sums.server_seconds, server, seconds)
         if completed:
-            self.last_completed_at = record.ended_at
+            sums.last_completed_at = record.ended_at
 
 
-def _began_together(one: BurstRecord, other: BurstRecord) -> bool:
-    began = one.run_started_at, other.run_started_at
-    return None not in began and abs(began[0] - began[1]) < _ONE_START  # type: ignore[operator]
+_N = TypeVar("_N", int, float)
 
 
-def _is_of(record: BurstRecord, holder: Holder) -> bool:
-    began, started = record.run_started_at, holder.run_started_at
-    return began is not None and started is not None and abs(began - started) < _ONE_START
+def _add(counter: dict[str, _N], name: str, more: _N) -> None:
+    counter[name] = counter.get(name, 0) + more
+
+
+def _place(host: str | None, pid: int | None) -> str:
+    return f"{host or ''} {pid or ''}"
+
+
+def _began_together(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and abs(one - other) < _ONE_START

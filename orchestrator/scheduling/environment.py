@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.errors import UsageError, located
 from orchestrator.host_config import VARIABLE as HOST_CONFIG
+from orchestrator.replacing import replace_text
 from orchestrator.settings import HEADERS_VARIABLE, SERVER_VARIABLE, Settings
 
 STATE_VARIABLE = "BURST_STATE"
@@ -67,8 +66,5 @@ def write_private(path: Path, text: str) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and path.read_text() == text and path.stat().st_mode & 0o077 == 0:
             return False
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
+        replace_text(path, text)
     return True

@@ -21,6 +21,8 @@ from orchestrator.metrics.totals import Totals
 from state.burst_record import BurstRecord
 from state.holder import Holder
 from state.item import Item, Status
+from state.json.burst_log import JsonBurstLog
+from state.location import Location
 from state.open_store import open_store, parts_of
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -149,7 +151,10 @@ def test_they_only_grow_and_what_is_new_costs_what_is_new() -> None:
                 record(len(log.records), ended=ended, pid=dice.randrange(4), rendered=dice.randrange(9), bytes=5)
             )
         followed.follow(log)
-        now = {**{f"burst {name}": count for name, count in followed.bursts.items()}, "completed": followed.completed}
+        now = {
+            **{f"burst {name}": count for name, count in followed.sums.bursts.items()},
+            "completed": followed.sums.completed,
+        }
         assert all(now[name] >= count for name, count in before.items())
         before = now
         if number == 10:
@@ -157,9 +162,7 @@ def test_they_only_grow_and_what_is_new_costs_what_is_new() -> None:
     assert log.most_read == 64
     afresh = Totals()
     afresh.follow(log)
-    assert vars(afresh).keys() == vars(followed).keys()
-    for name in ("bursts", "completed", "bytes", "burst_seconds", "last_completed_at"):
-        assert getattr(afresh, name) == getattr(followed, name), name
+    assert afresh.sums == followed.sums
     assert afresh.runs(()) == followed.runs(())
 
 
@@ -172,7 +175,44 @@ def test_a_run_of_several_bursts_counts_once_and_when_it_has_ended() -> None:
         totals.follow(log)
         assert sum(totals.runs([holder]).values()) == 0
     assert {ending: count for ending, count in totals.runs(()).items() if count} == {"killed": 1}
-    assert totals.bursts == {"done": 2, "killed": 1}
+    assert totals.sums.bursts == {"done": 2, "killed": 1}
+
+
+def test_each_call_of_the_command_reads_what_is_new(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = JsonBurstLog.read
+
+    def noted(log: JsonBurstLog, *, last: int = 500) -> list[BurstRecord]:
+        asked.append(last)
+        return read(log, last=last)
+
+    log = parts_of(state).bursts
+    for number in range(4, 900):
+        log.append(record(number, pid=number, completed=1))
+    monkeypatch.setattr(JsonBurstLog, "read", noted)
+    first = text_of_state(state)
+    assert value(first, "burst_bursts_total", ending="done") == 2 + 896
+    assert max(asked) > 900
+    del asked[:]
+    log.append(record(900, pid=899, alive=20.0, ended="error", completed=1, server_seconds={"gpu1": 0.5}))
+    second = text_of_state(state)
+    assert asked == [64]
+    Location.of(state).cache("metrics.json").write_text("{")
+    assert text_of_state(state) == second, "as if counted from the beginning"
+    assert value(second, "burst_runs_total", ending="error") == 1, "the run of two bursts is one"
+
+
+def test_a_log_that_is_another_one_is_counted_from_the_beginning(state: Path) -> None:
+    text_of_state(state)
+    burst_log = state.with_suffix(".burst") / "bursts.jsonl"
+    burst_log.write_bytes(burst_log.read_bytes().splitlines(keepends=True)[0])
+    assert value(text_of_state(state), "burst_items_completed_total") == 2
+
+
+def test_where_nothing_can_be_kept_all_is_counted(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert text_of_state(state) == text_of_state(state)
 
 
 def test_records_that_were_taken_back_are_counted_no_more() -> None:
@@ -182,7 +222,7 @@ def test_records_that_were_taken_back_are_counted_no_more() -> None:
     totals.follow(log)
     log.records = [log.records[0], record(1, pid=2), record(2, pid=3)]
     totals.follow(log)
-    assert totals.bursts == {"done": 3}
+    assert totals.sums.bursts == {"done": 3}
 
 
 def test_the_textfile_is_replaced_as_a_whole(state: Path, tmp_path: Path) -> None:
