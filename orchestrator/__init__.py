@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from orchestrator.results.listing import query_images
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
+    from orchestrator.server_copies.cleaning import clean_servers
     from orchestrator.server_list import list_servers
     from orchestrator.settings import Overrides
     from orchestrator.stage_chain import stage
@@ -74,6 +75,7 @@ __all__ = [
     "cancel",
     "check_template",
     "clean_batches",
+    "clean_servers",
     "copy_state",
     "drain_servers",
     "edit_items",
@@ -158,6 +160,7 @@ _HOMES = {
     "cycle.report": ("BurstReport",),
     "cycle.request": ("Request",),
     "cycle.run": ("run_burst",),
+    "server_copies.cleaning": ("clean_servers",),
     "server_list": ("list_servers",),
     "settings": ("Overrides",),
     "stage_chain": ("stage",),

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -23,8 +23,10 @@ from orchestrator.wording import named
 from state import operating_system
 
 VARIABLE = "BURST_HOST_CONFIG"
+_T = TypeVar("_T")
 _ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+_Command = Annotated[str, msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
 
 class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +41,19 @@ class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restarts_an_hour: Annotated[int, msgspec.Meta(ge=1, le=60)] = 3
 
 
+class _ServerTable(RestartRule, frozen=True, forbid_unknown_fields=True):
+    """What is said of one server."""
+
+    restart: _Command | None = None  # type: ignore[assignment]
+    output_folder: str | None = None
+    """Where this host has the folder that the server saves in."""
+
+    def rule(self) -> RestartRule | None:
+        if self.restart is None:
+            return None
+        return RestartRule(self.restart, self.start_seconds, self.timeout_seconds, self.restarts_an_hour)
+
+
 class ThenRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is run once a batch is done that names it."""
 
@@ -49,7 +64,7 @@ class ThenRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _HostFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    servers: dict[str, RestartRule] = {}
+    servers: dict[str, _ServerTable] = {}
     """By name or address."""
     roots: dict[str, str] = {}
     """By name, the directory where it is mounted on this host."""
@@ -64,14 +79,23 @@ class HostConfig:
     rules: Mapping[str, RestartRule] = field(default_factory=dict, repr=False)
     roots: Mapping[str, Path] = field(default_factory=dict)
     then: Mapping[str, ThenRule] = field(default_factory=dict, repr=False)
+    output_folders: Mapping[str, Path] = field(default_factory=dict)
+    """By a server's name or address, the folder that it saves in, where this host has it."""
 
     def rule_of(self, server: Server, names: Iterable[str] = ()) -> RestartRule | None:
         """`names`: what else the server is called."""
-        called = list(names)
-        for text, rule in self.rules.items():
-            if find_server(text, [server]) is not None or any(same_server(text, name) for name in called):
-                return rule
-        return None
+        return _said_of(server, self.rules, names)
+
+    def output_folder_of(self, server: Server) -> Path | None:
+        return _said_of(server, self.output_folders, ())
+
+
+def _said_of(server: Server, tables: Mapping[str, _T], names: Iterable[str]) -> _T | None:
+    called = list(names)
+    for text, table in tables.items():
+        if find_server(text, [server]) is not None or any(same_server(text, name) for name in called):
+            return table
+    return None
 
 
 def host_config_path() -> Path:
@@ -112,21 +136,43 @@ def load_host_config() -> HostConfig:
     _refuse_foreign(path, found)
     try:
         file = shaped(tomllib.loads(text), _HostFile)
-        return HostConfig(file.servers, {name: _root(path, name, text) for name, text in file.roots.items()}, file.then)
+        return HostConfig(
+            _rules(path, file.servers),
+            {name: _root(path, name, text) for name, text in file.roots.items()},
+            file.then,
+            {
+                name: _directory(path, f"[servers.{name}]: output_folder", one.output_folder)
+                for name, one in file.servers.items()
+                if one.output_folder is not None
+            },
+        )
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}; mend it, or move it away") from error
     except WrongShape as error:
         raise SettingsError(f"{path}: {error}; see docs/host.md") from error
 
 
+def _rules(path: Path, tables: Mapping[str, _ServerTable]) -> dict[str, RestartRule]:
+    """Errors: SettingsError for a server of which nothing is said."""
+    for name, table in tables.items():
+        if table.restart is None and table.output_folder is None:
+            raise SettingsError(f"{path}: servers.{name}: give restart or output_folder; see docs/host.md")
+    return {name: rule for name, table in tables.items() if (rule := table.rule()) is not None}
+
+
 def _root(path: Path, name: str, text: str) -> Path:
     """Errors: SettingsError."""
     if not _ROOT_NAME.match(name):
         raise SettingsError(f"{path}: [roots]: {name!r} is not a name; use letters, digits, - and _")
+    return _directory(path, f"[roots]: {name}", text)
+
+
+def _directory(path: Path, said: str, text: str) -> Path:
+    """Errors: SettingsError for what is no absolute directory of this host."""
     found = Path(os.path.expanduser(text))
     if "://" in text or not found.is_absolute():
         advice = f" (s3:// has one name everywhere: {named('output_dir', text)})" if text.startswith("s3:") else ""
-        raise SettingsError(f"{path}: [roots]: {name} = {text!r}: name an absolute directory of this host{advice}")
+        raise SettingsError(f"{path}: {said} = {text!r}: name an absolute directory of this host{advice}")
     return Path(os.path.normpath(found))
 
 

@@ -27,6 +27,7 @@ from templates.saving import (
     needs_exclusive_run,
     prefix_for,
     prefix_scheme,
+    prompt_of_file,
     save_nodes,
     set_prefixes,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "parse_lora",
     "prefix_for",
     "prefix_scheme",
+    "prompt_of_file",
     "resolve",
     "save_nodes",
     "saves_in_order",

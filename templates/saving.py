@@ -140,6 +140,22 @@ def prefix_for(prompt_id: str, node_id: str, *, is_flat: bool = False) -> str:
     return f"burst-{name}" if is_flat else f"burst/{prompt_id[:2]}/{name}"
 
 
+_ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_SAVED = re.compile(rf"burst/([0-9a-f]{{2}})/{_ID}-[^/]+|burst-{_ID}-[^/]+")
+
+
+def prompt_of_file(path: str) -> str | None:
+    """The prompt that saved a file under a prefix of `prefix_for`; None for every other file.
+
+    `path`: from the server's output folder, with `/`.
+    """
+    found = _SAVED.fullmatch(path)
+    if found is None:
+        return None
+    folder, prompt_id, flat_id = found.groups()
+    return flat_id if folder is None else prompt_id if prompt_id.startswith(folder) else None
+
+
 def _safe(node_id: str) -> str:
     """The id as part of a file name, unique even on a case-insensitive file system.
 

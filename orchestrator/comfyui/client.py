@@ -23,6 +23,7 @@ from orchestrator.comfyui.refusals import Refusals
 from orchestrator.comfyui.responses import (
     HistoryEntry,
     JobStatus,
+    ModelFile,
     OutputFile,
     Queue,
     QueuedGraph,
@@ -297,6 +298,17 @@ class ComfyUI:
         """`GET /models/{folder}`: file names as loader nodes take them."""
         return self._get(f"/models/{quote(folder, safe='')}", responses.read_names)
 
+    def model_folders(self) -> dict[str, list[str]]:
+        """`GET /experiment/models`: by kind, such as `checkpoints`, the server's directories for such models.
+
+        Not retried, as `model_files`: nothing depends on it.
+        """
+        return self._at_once("/experiment/models", responses.read_model_folders)
+
+    def model_files(self, folder: str) -> list[ModelFile]:
+        """`GET /experiment/models/{folder}`: its files with their sizes."""
+        return self._at_once(f"/experiment/models/{quote(folder, safe='')}", responses.read_model_files)
+
     def system_stats(self) -> dict[str, Any]:
         """`GET /system_stats`: versions, devices, memory."""
         return self._get("/system_stats", responses.read_object)
@@ -328,6 +340,10 @@ class ComfyUI:
             found = self._got_without_api(path, read)
             self._base = ""
         return found
+
+    def _at_once(self, path: str, read: Callable[[object], _T]) -> _T:
+        """As `_get`, but requested once. Errors: UnexpectedAnswer where the server has no such endpoint."""
+        return self._got(self._requests.ask("GET", self._decided_base() + path, patient=False), read)
 
     def _got_without_api(self, path: str, read: Callable[[object], _T]) -> _T:
         """Errors: NotComfyUI for what no ComfyUI answers."""

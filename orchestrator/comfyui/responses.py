@@ -226,6 +226,32 @@ def read_names(body: object) -> list[str]:
     return shaped(body, list[_Text])
 
 
+class _ModelFolderBody(msgspec.Struct, frozen=True):
+    name: _Text
+    folders: list[_Text] = []
+
+
+def read_model_folders(body: object) -> dict[str, list[str]]:
+    """`GET /experiment/models`: by kind, the directories."""
+    return {one.name: one.folders for one in shaped(body, list[_ModelFolderBody])}
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """A file in one of the server's directories of models."""
+
+    name: _Text
+    """As loader nodes take it."""
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    """In bytes."""
+    directory: int = msgspec.field(default=0, name="pathIndex")
+    """Which of the directories of its kind it is in, from 0. Of several files with one name, the first counts."""
+
+
+def read_model_files(body: object) -> list[ModelFile]:
+    """`GET /experiment/models/{folder}`."""
+    return shaped(body, list[ModelFile])
+
+
 def read_submitted(body: object) -> Submitted:
     """`POST /prompt`, 200. Newer servers may add `node_errors` for outputs that they left out."""
     answer = shaped(body, _SubmittedBody)

@@ -47,6 +47,7 @@ OF_ONE_COMMAND: Mapping[str, Mapping[int, str]] = {
     "doctor": {EXIT_DONE: "No problems; warnings are possible.", EXIT_ITEMS_FAILED: "There are problems."},
     "verify": {EXIT_ITEMS_FAILED: "Files are not as recorded, and their items were not put back."},
     "export": {EXIT_ITEMS_FAILED: "Files of images were missing; the others are exported."},
+    "servers clean": {EXIT_ITEMS_FAILED: "A server could not be cleaned; why and what to do is printed."},
     "template check": {EXIT_ITEMS_FAILED: "The server would refuse the workflow."},
     "node status": {EXIT_ITEMS_FAILED: "The nodes are not there, or not as this burst installs them."},
     "notify test": {EXIT_ITEMS_FAILED: "A receiver was not reached."},

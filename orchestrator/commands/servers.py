@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.commands.common import LARGEST_COUNT, Between, json_option, show, state_option
+from orchestrator.commands.common import (
+    LARGEST_COUNT,
+    Between,
+    NamedPath,
+    OutputRoot,
+    all_option,
+    json_option,
+    overrides,
+    refuse_file,
+    show,
+    show_listing,
+    state_option,
+)
 from orchestrator.commands.help import Command, Group
+
+if TYPE_CHECKING:
+    from orchestrator.places import Place
 
 _names = click.argument("names", nargs=-1, required=True, metavar="SERVER...")
 
@@ -117,3 +134,47 @@ def abandon(name: str, state: Path, as_json: bool) -> None:
     from orchestrator.registration import abandon_server
 
     show(abandon_server(state, name), as_json)
+
+
+@servers.command(cls=Command, short_help="Remove from servers' output folders what is downloaded.")
+@click.argument("names", nargs=-1, metavar="[SERVER...]")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
+@click.option(
+    "--folder", type=NamedPath(), metavar="DIR", help="The output folder of the one SERVER, where this host has it."
+)
+@click.option(
+    "--leftovers", is_flag=True, help="Remove other files of completed items too, which are kept nowhere else."
+)
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@state_option
+@all_option
+@json_option
+def clean(
+    names: tuple[str, ...],
+    dry_run: bool,
+    folder: Path | None,
+    leftovers: bool,
+    output_dir: Place | None,
+    state: Path,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Remove the copies of this state's finished images from the output folders of servers, by default of all that a
+    run uses, where the folder is on this host.
+
+    Only files whose bytes are recorded and in place here. Files of other states, and of items that are not completed,
+    stay. Works while a burst runs.
+    """
+    from orchestrator.server_copies.cleaning import clean_servers
+
+    refuse_file(output_dir)
+    report = clean_servers(
+        state,
+        names,
+        folder=folder,
+        leftovers=leftovers,
+        dry_run=dry_run,
+        overrides=overrides(output_dir=output_dir),
+    )
+    show_listing(report, as_json, everything)
+    sys.exit(report.exit_code)

@@ -83,6 +83,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.StateCopyDocument, "burst state copy"),
         _schema(states.StateUpgradeDocument, "burst state upgrade"),
         _schema(servers.ServersDocument, "burst servers"),
+        _schema(servers.ServersCleanDocument, "burst servers clean"),
         _schema(states.UpdateDocument, "burst update"),
         _schema(states.PriorityDocument, "burst priority"),
         _schema(states.EditDocument, "burst edit"),

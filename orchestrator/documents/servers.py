@@ -56,3 +56,35 @@ class ServersDocument(TypedDict):
     """Items that were given up by this command: they are due again, and their server may render them all the same."""
     notes: list[str]
     """What was done or noticed."""
+
+
+class CleanedServerDocument(TypedDict):
+    """What became of the files of this state in one server's output folder."""
+
+    name: str
+    """As in the records of items."""
+    address: str
+    folder: str | None
+    """Its output folder on this host; null where that is not known, and nothing was done."""
+    reason: str | None
+    """Why it was not cleaned, or not wholly, and what to do."""
+    removed: list[str]
+    """Files that were removed, or would be, from the server's output folder: the first ten."""
+    removed_total: int
+    """How many."""
+    bytes: int
+    """Their size."""
+    empty_folders: int
+    """Folders below `burst/` in which nothing is left."""
+    folders_removed: int
+    """How many of them were removed, or would be: none while the server has work."""
+    kept: dict[str, int]
+    """How many files stay, by the reason: `unfinished`, `not_here`, `in_use`, `leftover`, `foreign`."""
+
+
+class ServersCleanDocument(TypedDict):
+    """What `burst servers clean` removed, or would."""
+
+    schema: Literal["burst.servers_clean/1"]
+    dry_run: bool
+    servers: list[CleanedServerDocument]

@@ -193,7 +193,7 @@ def _version(connection: psycopg.Connection[Any], location: Location) -> str:
         raise StateVersionError(
             location.shown(),
             f"{location.shown()} has tables of a newer Procrastinate ({found}; this host knows {newest_migration()}). "
-            "Upgrade here: pip install -U 'comfyui-burst[fleet]'",
+            "Upgrade burst on this host, with what its fleet needs (docs/upgrade.md)",
         )
     return found
 

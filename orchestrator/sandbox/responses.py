@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from orchestrator.sandbox.settings import SandboxSettings
@@ -47,7 +49,18 @@ def model_folders(settings: SandboxSettings) -> list[str]:
     return _NEWER_MODEL_FOLDERS if settings.is_newer else _MODEL_FOLDERS
 
 
-def system_stats(settings: SandboxSettings) -> dict[str, Any]:
+def model_directories(kinds: Iterable[str], directory: Path) -> list[dict[str, Any]]:
+    """The response of GET /experiment/models."""
+    told = [kind for kind in kinds if kind not in ("configs", "custom_nodes")]
+    return [{"name": kind, "folders": [str(directory / kind)]} for kind in told]
+
+
+def model_files(names: Iterable[str], size_bytes: int) -> list[dict[str, Any]]:
+    """The response of GET /experiment/models/{folder}."""
+    return [{"name": name, "pathIndex": 0, "modified": 0.0, "created": 0.0, "size": size_bytes} for name in names]
+
+
+def system_stats(settings: SandboxSettings, output_directory: Path) -> dict[str, Any]:
     """The response of GET /system_stats: one fictitious device, named as the sandbox."""
     device = {
         "name": "burst sandbox",
@@ -71,7 +84,7 @@ def system_stats(settings: SandboxSettings) -> dict[str, Any]:
         "python_version": sys.version,
         "pytorch_version": "none",
         "embedded_python": False,
-        "argv": ["burst", "sandbox"],
+        "argv": ["burst", "sandbox", "--output-directory", str(output_directory)],
     }
     if settings.is_newer:
         package = {"name": "comfyui-frontend-package", "installed": frontend, "required": frontend}

@@ -55,6 +55,8 @@ class Endpoints:
             "/object_info/{node_class}": self.object_info_of,
             "/models": self.models,
             "/models/{folder}": self.models_in,
+            "/experiment/models": self.model_directories,
+            "/experiment/models/{folder}": self.model_files,
             "/embeddings": self.embeddings,
             "/system_stats": self.system_stats,
             "/features": self.features,
@@ -190,11 +192,21 @@ class Endpoints:
             return web.Response(status=404)
         return web.json_response(self._machine.choices(folder))
 
+    async def model_directories(self, _: web.Request) -> web.Response:
+        folders = responses.model_folders(self._settings)
+        return web.json_response(responses.model_directories(folders, self._machine.files.folder("models")))
+
+    async def model_files(self, request: web.Request) -> web.Response:
+        folder = request.match_info["folder"]
+        if folder not in responses.model_folders(self._settings) or not self._settings.model_bytes:
+            return web.Response(status=404)
+        return web.json_response(responses.model_files(self._machine.choices(folder), self._settings.model_bytes))
+
     async def embeddings(self, _: web.Request) -> web.Response:
         return web.json_response([Path(name).stem for name in self._machine.choices("embeddings")])
 
     async def system_stats(self, _: web.Request) -> web.Response:
-        return web.json_response(responses.system_stats(self._settings))
+        return web.json_response(responses.system_stats(self._settings, self._machine.files.folder("output")))
 
     async def features(self, _: web.Request) -> web.Response:
         return web.json_response(responses.features(self._settings))

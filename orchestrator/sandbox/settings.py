@@ -74,6 +74,8 @@ class SandboxSettings:
     loras: tuple[str, ...] = ("tiny-lora.safetensors",)
     vaes: tuple[str, ...] = ("tiny-vae.safetensors",)
     embeddings: tuple[str, ...] = ()
+    model_bytes: int = 2_132_696_762
+    """The size that it tells of every model; 0: it tells none, as other servers than ComfyUI."""
     missing_nodes: tuple[str, ...] = ()
     """Node classes that it lacks, like a server without some custom nodes."""
     accept_any_model: bool = False

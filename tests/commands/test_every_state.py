@@ -79,6 +79,9 @@ SCENARIO = """
     schedule --every 5m --at 22:00-07:00
     metrics
     template list
+    servers clean --dry-run --all
+    servers clean --json --all
+    servers clean
     servers add gpu9 http://127.0.0.1:9
     servers list
     servers remove gpu9
@@ -116,6 +119,8 @@ _VARYING = (
     (r"\b\d+ runs?\b( \(\d+ bursts\))?", "N runs"),
     (r"\[\d/\d\]", "[N/N]"),
     (r"Slowest: .*", "Slowest"),
+    (r"burst/[0-9a-f]{2}/", "burst/XX/"),
+    (r"\d+ empty folders?", "N empty folders"),
     (r"'STATE'", "STATE"),
     (r"state dir .*", "state dir"),
     # A database on a server has no directory, so it names files as a whole.
@@ -126,7 +131,7 @@ _VARYING = (
 
 _FOR_MANY_HOSTS = re.compile(r"\[roots\]")
 """Advice for a database on a server alone."""
-_VARYING_FIELDS = re.compile("seconds|bytes|pid$|requests|^runs$|^slowest$")
+_VARYING_FIELDS = re.compile("seconds|bytes|pid$|requests|^runs$|^slowest$|folder")
 
 
 def scrubbed(text: str, *, address: str, home: Path, server: str) -> list[str]:

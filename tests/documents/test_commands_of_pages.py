@@ -152,6 +152,7 @@ BEFORE: Mapping[str, Sequence[str]] = {
     "troubleshooting.md": ["burst init prompts --template workflow_api.json"],
     "backup.md": ["burst init prompts --template workflow_api.json"],
     "agents.md": ["burst init prompts --template workflow_api.json"],
+    "servers.md": ["burst init prompts --template workflow_api.json", "burst run"],
     "many-hosts.md": ["burst init prompts --template workflow_api.json"],
     "workflows.md": [
         "burst generate --prompt 'a fox' --template old.json --queue-only",

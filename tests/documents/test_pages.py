@@ -59,9 +59,74 @@ def test_every_kind_of_error_that_a_record_may_have_is_described() -> None:
     assert (literal | classes) - item_kinds().keys() == set()
 
 
-def test_no_page_links_to_a_package_index_that_does_not_have_us() -> None:
-    named = [*pages(), ROOT / "orchestrator" / "comfyui_node" / "README.md", ROOT / "CHANGELOG.md"]
-    assert [path for path in named if "pypi.org/project/comfyui-burst" in path.read_text()] == []
+KNOWN_HOSTS = {
+    *("cloud.comfy.org", "docs.comfy.org", "json-schema.org", "keepachangelog.com", "procrastinate.readthedocs.io"),
+    *("www.standardwebhooks.com", "www.textualize.io", "www.w3.org"),
+    *("github.com/caronc/apprise", "pypi.org/project/comfy-api-proxy"),
+}
+"""Where texts of ours may lead: to others, about what is theirs. No index, registry or host of code has burst."""
+_EXAMPLE = re.compile(r"[^.]+|.+\.(test|example|lan|invalid|comfyui)|(.+\.)?example\.(com|org|net)|[\d.]+|.*[{$<…*].*")
+"""Hosts that stand for the reader's own."""
+_FROM_AN_INDEX = re.compile(
+    r"(?:pip3?|pipx|uv|uvx|conda|mamba)\b[^`\n]*?(?:install|add|uvx|-U|--upgrade)[^`\n]*comfyui-burst(?!\[)"
+    r"|(?:-U|--upgrade)[^`\n]*comfyui-burst|uvx [^`\n]*burst|comfy node install|docker pull [^`\n]*burst"
+    r"|(?:registry\.comfy\.org|npmjs\.com|ghcr\.io|hub\.docker\.com|anaconda\.org)"
+)
+"""Commands and places that would need one; an extra of what is installed needs none."""
+
+
+def texts_of_ours() -> list[Path]:
+    """All that a reader or user sees: pages, packaging, deployments, messages in modules."""
+    top = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "setup.cfg", "pyproject.toml", "mkdocs.yml")]
+    rooms = [path for room in ("orchestrator", "state", "templates", "deploy") for path in (ROOT / room).rglob("*")]
+    kinds = {".py", ".md", ".html", ".js", ".css", ".json", ".yaml", ".yml", ".toml", ".svg", ".cfg", ""}
+    found = [path for path in rooms if path.suffix in kinds and path.is_file() and "__pycache__" not in path.parts]
+    return [*pages(), *sorted(DOCS.rglob("*.svg")), *top, ROOT / "burst.py", *found]
+
+
+def strange_links(text: str) -> list[str]:
+    """Hosts, with two parts of the path where others are too, that are neither an example's nor known."""
+    found = []
+    for host, path in re.findall(r"https?://([^/\s\"'`)>\]:?#,;]+)(/[^\s\"'`)>\]?#,;]*)?", text):
+        place = "/".join([host, *path.strip("/").split("/")[:2]]) if host in ("github.com", "pypi.org") else host
+        if not (_EXAMPLE.fullmatch(host) or place in KNOWN_HOSTS or host.endswith(".run.comfy.app")):
+            found.append(place)
+    return [*found, *_FROM_AN_INDEX.findall(text)]
+
+
+def test_no_text_leads_to_an_index_or_host_that_does_not_have_us() -> None:
+    texts = texts_of_ours()
+    assert len(texts) > 400
+    strange = {str(path.relative_to(ROOT)): strange_links(path.read_text()) for path in texts}
+    assert {path: links for path, links in strange.items() if links} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[node](https://pypi.org/project/comfyui-burst/)",
+        "see https://github.com/somebody/burst for more",
+        "https://github.com/caronc",
+        "url = https://burst.readthedocs.io",
+        "https://registry.comfy.org/nodes/burst",
+        "`pip install comfyui-burst`",
+        "pip install -U 'comfyui-burst[fleet]'",
+        "`pipx install comfyui-burst`",
+        "uv tool install comfyui-burst",
+        "uvx comfyui-burst demo",
+        "image: ghcr.io/burst/burst",
+        "comfy node install burst",
+    ],
+)
+def test_such_a_link_is_found(text: str) -> None:
+    assert strange_links(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["pip install 'comfyui-burst[sql]'", "http://gpu1:8188/x", "http://10.0.0.7", "pip install ."]
+)
+def test_what_needs_no_index_is_none(text: str) -> None:
+    assert strange_links(text) == []
 
 
 def test_the_site_can_be_built_and_every_link_and_anchor_is_valid(

@@ -116,7 +116,7 @@ def test_a_newer_schema_is_refused_and_left_alone() -> None:
     comment = "schema of Procrastinate up to 99.00.00_01_pre_something.sql"
     execute(address, f"COMMENT ON TABLE procrastinate_jobs IS '{comment}'")
     with pytest.raises(
-        StateVersionError, match=rf"99\.00\.00_01.*this host knows {newest_migration()}.*pip install -U"
+        StateVersionError, match=rf"99\.00\.00_01.*this host knows {newest_migration()}.*Upgrade burst on this host"
     ):
         fleet_up(address)
     assert execute(address, "SELECT obj_description('procrastinate_jobs'::regclass)") == [(comment,)]

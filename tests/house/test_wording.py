@@ -46,6 +46,8 @@ OTHERS = {
     "orchestrator/documents/registry.py": "the reference of what `--json` prints",
     "orchestrator/mcp_server/advice.py": "takes commands apart that messages name",
     "orchestrator/node_installation.py": "a flag of ComfyUI's own",
+    "orchestrator/sandbox/responses.py": "a flag of ComfyUI's own",
+    "orchestrator/server_copies/locating.py": "flags of ComfyUI's own",
     "orchestrator/scheduling/kubernetes.py": "options of kubectl's own",
     "orchestrator/scheduling/systemd.py": "options of systemd's own",
 }
