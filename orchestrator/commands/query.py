@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def query(
     words: tuple[str, ...], as_csv: bool, output_dir: Place | None, state: Path, everything: bool, as_json: bool
 ) -> None:
-    """List images with what they were made with: file, seed, model, LoRAs, seconds, prompt.
+    """List images with what they were made with: file, seed, model, LoRAs, what else differs, seconds, prompt.
 
     SEARCH is as in the gallery, such as "fox model:sdxl lora:detail steps>20 is:favorite -blurry"; without it, all.
     Prints the last ten; --all prints every one, --csv a table of them. Images in the trash are left out. Takes no lock.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class UsedLoraDocument(TypedDict):
@@ -32,6 +32,8 @@ class ImageDocument(TypedDict):
     width: float | None
     """In pixels."""
     height: float | None
+    inputs: dict[str, Any]
+    """All that its item itself was given, by binding or NODE.INPUT: what a sweep varied is among it."""
     seconds: float | None
     """On the server, for all images of its item."""
     completed_at: str | None

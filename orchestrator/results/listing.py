@@ -15,6 +15,7 @@ from orchestrator.documents.results import ImageDocument, QueryDocument
 from orchestrator.formatting import counted, in_pieces, more_lines, one_line, spoken_seconds
 from orchestrator.results.rendered import Rendered
 from orchestrator.results.selection import Selection, open_selection
+from orchestrator.results.varying import cells, columns
 from orchestrator.settings import Overrides
 
 _PROMPT_SHOWN = 60
@@ -43,12 +44,13 @@ class Listing:
         yield f'], "images_total": {counter.count}}}\n'
 
     def text_pieces(self) -> Iterator[str]:
-        """One line each, then how many; times local."""
+        """One line each with what tells them apart, then how many; times local."""
         counter, rows = self._rows()
         if self.last is not None:
             before = counter.count - min(counter.count, self.last)
             yield from (f"{line}\n" for line in more_lines(before, "images before these"))
-        yield from in_pieces((f"{one_line(self._line(one))}\n" for one in rows), alone=FIRST)
+        names = columns(rows) if isinstance(rows, deque) else None
+        yield from in_pieces((f"{one_line(self._line(one, names))}\n" for one in rows), alone=FIRST)
         yield f"{counted(counter.count, 'image')}\n"
 
     def as_json(self) -> QueryDocument:
@@ -71,6 +73,7 @@ class Listing:
             "denoise": one.number("denoise"),
             "width": one.number("width"),
             "height": one.number("height"),
+            "inputs": {name: value for name, value in one.item.inputs.items() if name != "prompt"},
             "seconds": one.item.seconds,
             "completed_at": one.at.isoformat() if one.at is not None else None,
             "bytes": one.output.bytes,
@@ -97,10 +100,11 @@ class Listing:
     def _cells(self, one: Rendered) -> Iterable[object]:
         row = {**self.document(one)}
         row |= {"loras": ", ".join(lora.as_text() for lora in one.loras), "tags": ", ".join(one.item.tags)}
+        row |= {"inputs": json.dumps(row["inputs"])}
         return row.values()
 
-    def _line(self, one: Rendered) -> str:
-        """`2026-11-30 06:01:07  out/a.png  seed 7  sdxl  ink:0.5  3.2 s  a red fox`."""
+    def _line(self, one: Rendered, names: Sequence[str] | None) -> str:
+        """`2026-11-30 06:01:07  out/a.png  seed 7  sdxl  ink:0.5  cfg 7  3.2 s  a red fox`."""
         prompt = " ".join(one.prompt.split())
         said = [
             f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}" if one.at is not None else f"{'?':19}",
@@ -108,6 +112,7 @@ class Listing:
             f"seed {one.seed}" if one.seed is not None else "",
             one.text("model") or "",
             ", ".join(lora.as_text() for lora in one.loras),
+            *cells(one, names),
             spoken_seconds(one.item.seconds) if one.item.seconds is not None else "",
             prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…",
         ]

@@ -59,10 +59,18 @@ class Scene:
         self.store.add([Item(key="d", status=Status.PENDING, prompt_text="a fox that waits")])
 
     def add(
-        self, hours: int, key: str, inputs: dict[str, Any], *, text: str, batch: BatchRecord | None = None, **more: Any
+        self,
+        hours: int,
+        key: str,
+        inputs: dict[str, Any],
+        *,
+        text: str,
+        batch: BatchRecord | None = None,
+        of: str | None = None,
+        **more: Any,
     ) -> None:
-        of = {"batch": batch.batch, "index": 1} if batch is not None else {}
-        item = Item(key=key, status=Status.PENDING, inputs=inputs, prompt_text=text, **of, **more)
+        of = batch.batch if batch is not None else of
+        item = Item(key=key, status=Status.PENDING, inputs=inputs, prompt_text=text, batch=of, index=1, **more)
         self.store.add([item], batch=batch)
         at, path = NOON + timedelta(hours=hours), f"{key}.png"
         outputs = (OutputRecord(path=path, bytes=4, sha256="ab"), OutputRecord(path=f"{key}.json", bytes=1, sha256="c"))
@@ -152,6 +160,8 @@ def test_the_command_as_table_json_and_csv(any_scene: Scene) -> None:
     assert document.keys() == json_schema("burst.query/1")["properties"].keys()
     rows = list(csv.DictReader(io.StringIO(printed("--csv", "fox"))))
     assert list(rows[0]) == list(document["images"][0])
+    assert json.loads(rows[1]["inputs"]) == {"lora": ["Ink:0.5", "line"], "seed": 8}
+    assert query_images(any_scene.path, ["c.png"])["images"][0]["inputs"] == {"4.steps": 30}
     assert (rows[1]["loras"], rows[1]["prompt"], rows[1]["seed"]) == ("Ink:0.5, line:1", "'=a <lora:glow:1> fox", "8")
 
 
@@ -167,6 +177,42 @@ def test_the_last_ten_unless_all_are_wanted(scene: Scene) -> None:
     assert (last, len(done.stdout.splitlines())) == ("13 images", 12)
     everything = CliRunner().invoke(cli, ["query", "--all", "--state", str(scene.path)]).stdout.splitlines()
     assert (len(everything), everything[-1]) == (14, "13 images")
+
+
+def lines(scene: Scene, *words: str) -> list[str]:
+    """What the table says between file and seconds."""
+    done = CliRunner().invoke(cli, ["query", *words, "--state", str(scene.path)])
+    assert done.exit_code == 0, done.output
+    found = [line for line in done.stdout.splitlines() if "  1.5 s  " in line]
+    return [line.partition(".png  ")[2].partition("1.5 s")[0].strip() for line in found]
+
+
+def swept(scene: Scene, name: str, axes: dict[str, list[Any]], *inputs: dict[str, Any]) -> None:
+    record = BatchRecord(batch=name, created_at=NOON, total=2, layout="batch", directory=name, axes=axes)
+    for number, values in enumerate(inputs):
+        scene.add(5, f"{name}{number}", values, text="swept", batch=record if number == 0 else None, of=name)
+
+
+def test_the_table_shows_what_tells_its_images_apart(scene: Scene) -> None:
+    swept(
+        scene,
+        "s",
+        {"cfg": [5.0, 7.5], "lora": ["ink:0.2", "ink:0.4"]},
+        {"cfg": 5.0, "lora": ["ink:0.2"], "seed": 1, "steps": 20},
+        {"cfg": 7.5, "lora": ["ink:0.4"], "seed": 1, "steps": 20},
+    )
+    one, other = "seed 1  ink:0.2  cfg 5", "seed 1  ink:0.4  cfg 7.5"
+    assert lines(scene, "swept") == [one, other]
+    assert lines(scene, "swept", "--all") == [one, other], "each by itself: what its batch sweeps"
+    assert lines(scene, "swept cfg:5") == ["seed 1  ink:0.2"], "nothing to compare it with"
+
+
+def test_so_many_columns_at_most_and_none_that_is_long(scene: Scene) -> None:
+    wide = dict.fromkeys(("9.a", "9.b", "9.c", "steps", "cfg", "width"), 1)
+    swept(scene, "w", {"width": [1, 2]}, wide, dict.fromkeys(wide, 2), {"9.note": "x" * 90}, {"9.note": "y" * 90})
+    assert lines(scene, "swept cfg:1") == [""]
+    assert lines(scene, "swept cfg>0")[:2] == [f"width {n}  steps {n}  cfg {n}  9.a {n}" for n in (1, 2)]
+    assert lines(scene, "swept -cfg>0") == [f"9.note {letter * 23}…" for letter in "xy"]
 
 
 class Counting(Walk):
