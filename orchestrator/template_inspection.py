@@ -39,6 +39,7 @@ PURPOSES = {
     "txt2img-sd15": "text to image, 512 x 512; SD 1.5 checkpoint",
     "txt2img-sdxl": "text to image, 1024 x 1024; SDXL checkpoint",
     "upscale": "an image at twice its size, no model at all: for a stage, or directories of images",
+    "upscale-model": "an image at four times its size, or what its upscale model makes: for a stage, or directories",
 }
 """What each shipped workflow is for."""
 

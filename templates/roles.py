@@ -14,8 +14,8 @@ The rules, in order of precedence:
 - `lora_strength` sets the strengths of the nodes whose LoRA is set by `lora`.
 - `width`, `height` and `batch_size` are those of the first sampler's latent or image.
 - `image` is the image that is worked on: the first sampler's, or the only one; `mask` the one loaded for it.
-- Without a sampler, `prompt` and `negative` are bound if there is exactly one candidate for each, and `seed` to every
-  input of that name.
+- Without a sampler, `prompt` and `negative` are bound if there is exactly one candidate for each, `seed` to every
+  input of that name, and `model` to the upscale model that what is saved comes through.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ _CONDITIONING: dict[Side, tuple[str, ...]] = {
 _LATENT = ("latent_image", "latent", "latents", "samples", "image_embeds", "image", "pixels")
 _SAVED = ("images", "image", "video", "frames", "input", "samples")
 _GUIDANCE = ("guidance", "embedded_guidance_scale")
+_UPSCALE_MODEL_LINK, _UPSCALE_MODEL_NAMES = "upscale_model", ("model_name",)
 _PLAIN_TEXTS: dict[Side, str] = {"positive": "prompt", "negative": "negative"}
 
 
@@ -292,6 +293,12 @@ class _Detection:
         for size in SIZES:
             at = (size_at(self.wiring, node_id, size) for node_id in makers)
             found[size] = self._same_values((target,) for target in at if target is not None)
+        found["model"] = self._same_values(
+            literals(self.graph, source, _UPSCALE_MODEL_NAMES, "text")
+            for node_id in self._start
+            for name, (source, _) in self.wiring.links(node_id)
+            if name == _UPSCALE_MODEL_LINK
+        )
         return found
 
 

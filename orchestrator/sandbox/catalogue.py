@@ -187,6 +187,24 @@ _ALL = (
         category="image/upscaling",
     ),
     NodeClass(
+        "UpscaleModelLoader",
+        {"model_name": ("COMBO", {"multiselect": False, "options": "@upscale_models"})},
+        ("UPSCALE_MODEL",),
+        module="comfy_extras.nodes_upscale_model",
+        display_name="Load Upscale Model",
+        category="loaders",
+        schema_node=True,
+    ),
+    NodeClass(
+        "ImageUpscaleWithModel",
+        {"upscale_model": ("UPSCALE_MODEL", {}), "image": ("IMAGE", {})},
+        ("IMAGE",),
+        module="comfy_extras.nodes_upscale_model",
+        display_name="Upscale Image (using Model)",
+        category="image/upscaling",
+        schema_node=True,
+    ),
+    NodeClass(
         "ImageBlur",
         {
             "image": ("IMAGE", {}),

@@ -78,6 +78,7 @@ class Machine:
             "loras": settings.loras,
             "vae": settings.vaes,
             "vae and pixel_space": (*settings.vaes, "pixel_space"),
+            "upscale_models": settings.upscale_models,
             "embeddings": settings.embeddings,
         }
         return list(listed.get(kind, ()))

@@ -40,6 +40,8 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "ImageScale": {"essentials_category": "Image Tools"},
     "ImageScaleBy": {"essentials_category": "Image Tools"},
+    "UpscaleModelLoader": {"category": "model/loaders", "search_aliases": None},
+    "ImageUpscaleWithModel": {},
     "ImageBlur": {"category": "image/filters", "display_name": "Blur Image", "search_aliases": None},
     "ImageAddNoise": {"category": "image/filters", "display_name": "Add Noise to Image", **_SCHEMA},
     "SaveImage": {"essentials_category": "Basics", **_IMAGES},

@@ -73,7 +73,7 @@ class Catalogue:
         found = {}
         for specs, required in ((node_class.required, True), (node_class.optional, False)):
             for name, spec in specs.items():
-                found[name] = (self._filled(spec[0]), spec[1] if len(spec) > 1 else {}, required)
+                found[name] = (self._filled(spec[0]), self._with_choices(spec[1]) if len(spec) > 1 else {}, required)
         return found
 
     def object_info(self, name: str) -> dict[str, Any] | None:
@@ -108,7 +108,11 @@ class Catalogue:
         return info | _newer_info(node_class) if node_class.is_newer else info
 
     def _listed(self, spec: Spec) -> list[Any]:
-        return [self._filled(spec[0]), *spec[1:]]
+        return [self._filled(spec[0]), *map(self._with_choices, spec[1:])]
+
+    def _with_choices(self, options: Options) -> Options:
+        """As newer nodes have them, whose list is among the options."""
+        return options | {"options": self._filled(options["options"])} if "options" in options else options
 
     def _filled(self, kind: str | list[str]) -> str | list[str]:
         if isinstance(kind, str) and kind.startswith(LISTED):

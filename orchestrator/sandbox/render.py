@@ -125,6 +125,19 @@ def _scale_by(inputs: Inputs, _: Context) -> Computed:
     return Computed((image.resized(width, height),))
 
 
+def _upscale_model(inputs: Inputs, _: Context) -> Computed:
+    return Computed((inputs["model_name"],))
+
+
+def _scale_with_model(inputs: Inputs, _: Context) -> Computed:
+    """As often as the model's name says: 4x-UltraSharp, RealESRGAN_x2plus."""
+    image: Frames = inputs["image"]
+    named = re.search(r"(?<!\d)([1-8])x|x([1-8])(?!\d)", inputs["upscale_model"], re.IGNORECASE)
+    factor = int(named[1] or named[2]) if named else 4
+    larger = image.resized(image.width * factor, image.height * factor)
+    return Computed((larger.with_line(f"{factor} times, {inputs['upscale_model']}"),))
+
+
 def _blur(inputs: Inputs, _: Context) -> Computed:
     return Computed((inputs["image"].with_line(f"blurred {inputs['blur_radius']}, {inputs['sigma']:g}"),))
 
@@ -222,6 +235,8 @@ _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
     "ImageInvert": _invert,
     "ImageScale": _scale,
     "ImageScaleBy": _scale_by,
+    "UpscaleModelLoader": _upscale_model,
+    "ImageUpscaleWithModel": _scale_with_model,
     "ImageBlur": _blur,
     "ImageCropV2": _crop,
     "ImageAddNoise": _noise,

@@ -73,6 +73,7 @@ class SandboxSettings:
     )
     loras: tuple[str, ...] = ("tiny-lora.safetensors",)
     vaes: tuple[str, ...] = ("tiny-vae.safetensors",)
+    upscale_models: tuple[str, ...] = ("RealESRGAN_x4plus.pth",)
     embeddings: tuple[str, ...] = ()
     model_bytes: int = 2_132_696_762
     """The size that it tells of every model; 0: it tells none, as other servers than ComfyUI."""

@@ -10,7 +10,7 @@ from orchestrator.sandbox.nodes import Catalogue, Options
 
 Problem = dict[str, Any]
 LOADERS = ("LoadImage", "LoadImageMask")
-MODEL_INPUTS = ("ckpt_name", "lora_name", "vae_name")
+MODEL_INPUTS = ("ckpt_name", "lora_name", "vae_name", "model_name")
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 

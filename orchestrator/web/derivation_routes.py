@@ -10,7 +10,7 @@ from orchestrator.web.batch_schemas import Started
 from orchestrator.web.batch_start import idempotency_of
 from orchestrator.web.chosen_images import READ_ONLY, Chosen, choice_of, chosen_image
 from orchestrator.web.chosen_schemas import ImageRef
-from orchestrator.web.derivation_schemas import AddStage, Derivations, MakeVariations
+from orchestrator.web.derivation_schemas import AddStage, Derivations, MakeVariations, RetriedBatch
 from orchestrator.web.derivations import add_stage, derivations_of, vary
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, numbers_of
@@ -63,7 +63,7 @@ def stage(
     images = _sources(library, body.images)
     state = images[0].state
     watched.refuse_key_elsewhere(key, state)
-    made = add_stage(images, body.stage, idempotency=idempotency_of(key, body))
+    made = add_stage(images, body.stage, model=body.model, idempotency=idempotency_of(key, body))
     return started(state, made.record, supervisor)
 
 
@@ -81,6 +81,16 @@ def retry_image(found: Found, image: str, supervisor: SupervisorOf) -> Retried:
     supervisor.wake(state.number)
     state.refresh()
     return Retried(items=list(done.keys))
+
+
+@router.post("/batches/{batchId}/retry", operation_id="retryBatch", responses=errors(403, 404))
+def retry_batch(found: Found, supervisor: SupervisorOf) -> RetriedBatch:
+    """Make all of a batch that failed or was cancelled due again, as `burst retry --cancelled` does. Safe to repeat."""
+    state, batch = found
+    done = retry(state.path, [batch.id], cancelled=True)
+    supervisor.wake(state.number)
+    state.refresh()
+    return RetriedBatch(items=list(done.keys), notes=list(done.notes))
 
 
 def _sources(library: Library, refs: list[ImageRef]) -> list[Chosen]:

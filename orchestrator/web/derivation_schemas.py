@@ -27,6 +27,16 @@ class AddStage(Asking):
     images: Annotated[list[ImageRef], Field(min_length=1, max_length=MOST_SOURCES)]
     stage: Word
     """The `id` of a stage, of those that `listDerivations` has."""
+    model: Word | None = None
+    """One of the stage's `models`; without it, the one that its workflow names."""
+
+
+class RetriedBatch(BaseModel):
+    """Items that are due again."""
+
+    items: list[str]
+    notes: list[str]
+    """Why others are not: what they are made from failed or was cancelled itself."""
 
 
 class Possible(BaseModel):
@@ -54,6 +64,10 @@ class Stage(Possible):
     """Where the workflow came from: the name of a shipped one, or a path."""
     purpose: str | None
     """Of a shipped one."""
+    upscales: bool
+    """Whether it makes images larger."""
+    models: list[str]
+    """What the servers offer for the model that it takes, its workflow's own first; empty where it takes none."""
 
 
 class Derivations(BaseModel):

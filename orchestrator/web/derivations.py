@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +26,7 @@ from orchestrator.web.chosen_images import Chosen
 from orchestrator.web.composing import Composed
 from orchestrator.web.derivation_schemas import Derivations, FromImage, Possible, Stage
 from orchestrator.web.error_responses import Refused
+from orchestrator.web.offered_models import models_of
 from orchestrator.web.states import WatchedState
 from state.batch import Idempotency
 from state.item import Item, ItemOutput
@@ -33,8 +35,11 @@ _REPAINTS = ("image", "denoise", "seed")
 """What a workflow binds that makes variations of an image."""
 _KEPT = ("model", "lora", "lora_strength", "negative", "steps", "cfg", "guidance", "sampler", "scheduler")
 """What they have in common with the image, as far as that workflow takes it."""
+_ENLARGES = re.compile("Upscale|ImageScaleBy")
+"""In the classes of nodes of workflows that make images larger."""
 _STRENGTH = 0.5
 _RECIPE = "recipe:"
+_NO_UPSCALE_MODEL = "no server has an upscale model; put one into the folder models/upscale_models of a ComfyUI"
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,10 @@ class Workflow:
     def loaders(self) -> set[str]:
         """The classes of the nodes that take its model: a checkpoint is no diffusion model alone."""
         return {self.graph[target.node_id]["class_type"] for target in self.bindings.get("model", ())}
+
+    @property
+    def upscales(self) -> bool:
+        return any(_ENLARGES.search(node["class_type"]) for node in self.graph.values())
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def derivations_of(chosen: Chosen) -> Derivations:
             template=repaint.name if repaint is not None else None,
             strength=_strength(repaint),
         ),
-        stages=[_offer(chosen, workflow) for workflow in stages_for(state, kind_of(chosen.output.path))],
+        stages=_offers(chosen),
     )
 
 
@@ -92,13 +101,20 @@ def vary(chosen: Chosen, *, count: int, strength: float | None, idempotency: Ide
     return request.queue(chosen.state, idempotency)
 
 
-def add_stage(images: Sequence[Chosen], stage: str, *, idempotency: Idempotency | None) -> Generated:
-    """Queue a batch that is made from images of one state. Errors: Refused; as `batch_start.start`."""
+def add_stage(
+    images: Sequence[Chosen], stage: str, *, model: str | None = None, idempotency: Idempotency | None
+) -> Generated:
+    """Queue a batch that is made from images of one state, with another model than its workflow's if `model` says so.
+
+    Errors: Refused; as `batch_start.start`.
+    """
     state = images[0].state
     known = {one.id: one for kind in _kinds(images) for one in stages_for(state, kind)}
     if stage not in known:
         raise Refused(400, f"no stage {stage!r} takes these; there are {', '.join(known) or 'none'}", "stage")
-    return _stage(images, known[stage]).queue(state, idempotency)
+    if model is not None and not known[stage].binds("model"):
+        raise Refused(400, f"{known[stage].name} takes no model", "model")
+    return _stage(images, known[stage], model).queue(state, idempotency)
 
 
 def stages_for(state: WatchedState, kind: str) -> list[Workflow]:
@@ -119,9 +135,26 @@ def _kinds(images: Sequence[Chosen]) -> list[str]:
     return list(dict.fromkeys(kind_of(one.output.path) for one in images))
 
 
-def _offer(chosen: Chosen, workflow: Workflow) -> Stage:
-    said = _possible(lambda: _stage([chosen], workflow).try_out(chosen.state))
-    return Stage(**dict(said), id=workflow.id, name=workflow.name, purpose=PURPOSES.get(workflow.name))
+def _offers(chosen: Chosen) -> list[Stage]:
+    workflows = stages_for(chosen.state, kind_of(chosen.output.path))
+    offered = models_of(chosen.state.settings, [(one.graph, one.bindings) for one in workflows])
+    return [_offer(chosen, workflow, models) for workflow, models in zip(workflows, offered, strict=True)]
+
+
+def _offer(chosen: Chosen, workflow: Workflow, models: Sequence[str]) -> Stage:
+    """With the first of its models. A stage that takes a kind of model that no server has says so."""
+    model = next(iter(models), None)
+    said = _possible(lambda: _stage([chosen], workflow, model).try_out(chosen.state))
+    if model is None and workflow.loaders == {"UpscaleModelLoader"}:
+        said = Possible(possible=False, why=_NO_UPSCALE_MODEL)
+    return Stage(
+        **dict(said),
+        id=workflow.id,
+        name=workflow.name,
+        purpose=PURPOSES.get(workflow.name),
+        upscales=workflow.upscales,
+        models=list(models),
+    )
 
 
 def _possible(attempt: Any) -> Possible:
@@ -135,11 +168,12 @@ def _possible(attempt: Any) -> Possible:
     return Possible(possible=True)
 
 
-def _stage(images: Sequence[Chosen], workflow: Workflow) -> _Request:
+def _stage(images: Sequence[Chosen], workflow: Workflow, model: str | None = None) -> _Request:
     picked: dict[str, frozenset[int]] = {}
     for one in images:
         picked[one.item.key] = picked.get(one.item.key, frozenset()) | {one.number}
-    return _Request(Composed(_spec(from_batch=_batch_of(images), pick=picked)), workflow)
+    sets = {} if model is None else {"model": model}
+    return _Request(Composed(_spec(from_batch=_batch_of(images), pick=picked, sets=sets)), workflow)
 
 
 def _variations(chosen: Chosen, count: int) -> _Request:

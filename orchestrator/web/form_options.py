@@ -20,6 +20,7 @@ from orchestrator.ui_workflows import Conversion
 from orchestrator.web.batch_start import PATIENCE_SECONDS, is_fillable, templates_of, with_template
 from orchestrator.web.create_schemas import Options, Parameter, ProfileChoice, Server, TemplateChoice
 from orchestrator.web.error_responses import NO_SERVER
+from orchestrator.web.offered_models import choices_of
 from orchestrator.web.states import WatchedState
 from orchestrator.web.ttl_cache import TtlCache
 
@@ -119,7 +120,7 @@ def _asked(state: WatchedState, workflow: _Workflow) -> tuple[dict[str, list[str
             client.queue_remaining()
             offer = Capabilities(client)
             for binding, name in _CHOSEN.items():
-                lists[name] = _choices(offer, workflow, binding)
+                lists[name] = choices_of(offer, (workflow.graph, workflow.bindings), binding)
             if _takes_loras(workflow):
                 lists["loras"] = sorted(offer.folder("loras") or (), key=str.casefold)
             files = _images(client, workflow)
@@ -128,13 +129,6 @@ def _asked(state: WatchedState, workflow: _Workflow) -> tuple[dict[str, list[str
     except TransientError as error:
         return lists, files, Server(reachable=False, message=f"{NO_SERVER}: {error}")
     return lists, files, Server(reachable=True)
-
-
-def _choices(offer: Capabilities, workflow: _Workflow, binding: str) -> list[str]:
-    if not (targets := workflow.bindings.get(binding)):
-        return []
-    node = workflow.graph[targets[0].node_id]
-    return list(map(str, offer.choices(node["class_type"], targets[0].input_name)))
 
 
 def _images(client: ComfyUI, workflow: _Workflow) -> list[str]:

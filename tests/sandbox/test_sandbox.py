@@ -316,6 +316,17 @@ class TestPictures:
         with picture(client, entry["outputs"]["3"]["images"][0]) as drawn:
             assert drawn.size == (1024, 1024)
 
+    @pytest.mark.parametrize(("model", "side"), [("RealESRGAN_x4plus.pth", 2048), ("2x_tiny.safetensors", 1024)])
+    def test_an_upscale_model_makes_it_as_many_times_as_large(
+        self, sandbox: Sandbox, client: Client, model: str, side: int
+    ) -> None:
+        sandbox.change(upscale_models=[model])
+        graph = dict(load_workflow("upscale-model").graph)
+        graph["2"] = {"class_type": "UpscaleModelLoader", "inputs": {"model_name": model}}
+        entry = client.entry(client.submit(graph))
+        with picture(client, entry["outputs"]["4"]["images"][0]) as drawn:
+            assert drawn.size == (side, side)
+
     def test_a_batch_counts_on_from_what_is_there(self, client: Client) -> None:
         names = []
         for seed in (1, 2):

@@ -68,6 +68,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
     },
     "smoke-image": {"image": ["1.image"], "prefix": ["3.filename_prefix"]},
     "upscale": {"image": ["1.image"], "prefix": ["3.filename_prefix"]},
+    "upscale-model": {"model": ["2.model_name"], "image": ["1.image"], "prefix": ["4.filename_prefix"]},
     # Two passes: both seeds; the second pass keeps its own steps and size; the LoRA nearest to the sampler.
     "hires": {
         "prompt": ["98:6.text"],

@@ -36,7 +36,15 @@ def written(tmp_path: Path, content: str | bytes) -> Path:
 
 
 def test_the_shipped_workflows_load_by_name() -> None:
-    assert shipped_workflows() == ["img2img", "smoke", "smoke-image", "txt2img-sd15", "txt2img-sdxl", "upscale"]
+    assert shipped_workflows() == [
+        "img2img",
+        "smoke",
+        "smoke-image",
+        "txt2img-sd15",
+        "txt2img-sdxl",
+        "upscale",
+        "upscale-model",
+    ]
     for name in shipped_workflows():
         workflow = load_workflow(name)
         assert (workflow.name, workflow.path) == (name, None)

@@ -148,7 +148,9 @@ def test_stages_are_offered_where_they_can_work_with_why_not(idle: Front, tmp_pa
         request = Request(state=idle.states[0], overrides=said)
         generate(BatchSpec(from_batch=batch), request=request, queue_only=True)
     found = {one["name"]: one for one in offers(idle, batch)["stages"]}
-    assert set(found) == {"img2img", "invert.json", "odd.json", "smoke-image", "upscale"}, "what takes no image is none"
+    assert set(found) == {"img2img", "invert.json", "odd.json", "smoke-image", "upscale", "upscale-model"}, (
+        "what takes no image is none"
+    )
     assert found["img2img"]["possible"]
     assert "image to image" in found["img2img"]["purpose"]
     assert found["invert.json"]["possible"]
@@ -161,6 +163,38 @@ def test_stages_are_offered_where_they_can_work_with_why_not(idle: Front, tmp_pa
     assert idle.workflow_names(staged.json()["batchId"]) == {"invert.json"}
     refused = idle.http.post("/api/stages", json=body | {"stage": "odd.json"})
     assert (refused.status_code, refused.json()["error"]["field"]) == (400, "stage")
+
+
+def test_models_to_upscale_with_are_those_of_the_servers_and_one_is_chosen(idle: Front, sandbox: Sandbox) -> None:
+    batch = made(idle)
+    sandbox.change(upscale_models=["4x-UltraSharp.pth", "RealESRGAN_x4plus.pth"])
+    found = {one["name"]: one for one in offers(idle, batch)["stages"]}
+    assert [name for name, one in found.items() if one["upscales"]] == ["upscale", "upscale-model"]
+    assert found["upscale"]["models"] == [], "it needs none"
+    assert found["upscale-model"]["models"] == ["RealESRGAN_x4plus.pth", "4x-UltraSharp.pth"], "its own first"
+    assert "v1-5-pruned-emaonly-fp16.safetensors" in found["img2img"]["models"][0]
+    body = {"images": [{"batchId": batch, "image": "1"}], "stage": "upscale-model"}
+    for model in (None, "4x-UltraSharp.pth"):
+        answer = idle.http.post("/api/stages", json=body | {"model": model})
+        assert answer.status_code == 200, answer.text
+        [item] = items(idle, answer.json()["batchId"])
+        assert item.inputs.get("model") == model
+    count = len(parts_of(idle.states[0]).batches.read())
+    for wrong in (body | {"model": "nobody-has-this.pth"}, body | {"model": "4x-UltraSharp.pth", "stage": "upscale"}):
+        refused = idle.http.post("/api/stages", json=wrong)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (400, "model")
+    assert len(parts_of(idle.states[0]).batches.read()) == count
+
+
+def test_another_upscale_model_than_the_workflows_will_do_and_none_says_what_to_do(
+    idle: Front, sandbox: Sandbox
+) -> None:
+    batch = made(idle)
+    for models, possible in ((["2x_tiny.pth"], True), ([], False)):
+        sandbox.change(upscale_models=models)
+        [found] = [one for one in offers(idle, batch)["stages"] if one["name"] == "upscale-model"]
+        assert (found["possible"], found["models"]) == (possible, models)
+    assert "put one into the folder models/upscale_models" in found["why"]
 
 
 @pytest.mark.parametrize(
@@ -235,6 +269,43 @@ def test_what_failed_is_tried_once_more_and_what_is_there_stays(idle: Front) -> 
     answers = [idle.http.post(f"/api/batches/{batch}/images/{image}/retry").json() for image in ("2", "2", "1")]
     assert answers == [{"items": [second.key]}, {"items": []}, {"items": []}]
     assert [str(item.status) for item in items(idle, batch)] == ["completed", "pending"]
+
+
+def test_a_batch_is_tried_again_with_what_failed_and_was_cancelled(idle: Front) -> None:
+    batch = str(idle.start(batchCount=3)["batchId"])
+    first, second, _ = items(idle, batch)
+    finish(idle, first)
+    change(
+        idle,
+        second,
+        lambda now: now.submit(prompt_id="q", server="s", at=NOON, fingerprint="f"),
+        lambda now: now.fail(error=ErrorRecord(kind="k", message="out of luck")),
+    )
+    stage = {"images": [{"batchId": batch, "image": "1"}], "stage": "upscale"}
+    other = idle.http.post("/api/stages", json=stage).json()["batchId"]
+    for one in (batch, other):
+        assert idle.http.post(f"/api/batches/{one}/cancel").status_code == 200
+    assert [str(item.status) for item in items(idle, batch)] == ["completed", "failed", "cancelled"]
+    answers = [idle.http.post(f"/api/batches/{batch}/retry").json() for _ in range(2)]
+    keys = [item.key for item in items(idle, batch)[1:]]
+    assert answers == [{"items": keys, "notes": []}, {"items": [], "notes": []}]
+    assert [str(item.status) for item in items(idle, batch)] == ["completed", "pending", "pending"]
+    assert [str(item.status) for item in items(idle, other)] == ["cancelled"], "it is another batch"
+    assert idle.http.post("/api/batches/nothing/retry").status_code == 404
+
+
+def test_a_stage_whose_source_was_cancelled_says_what_to_try_again(idle: Front) -> None:
+    batch = str(idle.start()["batchId"])
+    generate(
+        BatchSpec(from_batch=batch),
+        request=Request(state=idle.states[0], overrides=Overrides(template="upscale", output_dir=idle.output)),
+        queue_only=True,
+    )
+    [stage] = {item.batch for item in idle.items()} - {batch}
+    assert idle.http.post(f"/api/batches/{batch}/cancel").status_code == 200
+    answer = idle.http.post(f"/api/batches/{stage}/retry").json()
+    assert answer["items"] == []
+    assert "retry that" in answer["notes"][0]
 
 
 def test_a_server_that_is_away_is_said_and_nothing_is_added(idle: Front, sandbox: Sandbox) -> None:

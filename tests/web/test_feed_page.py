@@ -50,7 +50,10 @@ def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: 
     expect(fox.locator(".coming.current .feed-word")).not_to_be_empty()
     owl.get_by_role("button", name="Cancel").click()
     expect(owl.locator(".badge")).to_have_text("Cancelled")
+    owl.get_by_role("button", name="Try again").click()
+    expect(owl.locator(".badge")).to_have_text("Queued behind 2 images")
     sandbox.release()
+    expect(owl.locator(".badge")).to_have_text("Done")
     expect(fox.locator(".badge")).to_have_text("Done")
     expect(fox.locator("img")).to_have_count(3)
     expect(page.get_by_role("heading", name="Now")).to_be_hidden()
@@ -60,6 +63,21 @@ def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: 
     page.go_back()
     expect(old).to_be_visible()
     assert made
+
+
+def test_what_is_rendered_comes_out_of_the_noise_in_the_feed(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.change(seconds_per_prompt=4.0, latent_previews=True)
+    page = open_page("/")
+    served.begin("a heron", count=2)
+    heron = card(page, "a heron")
+    preview = heron.locator(".coming.current .feed-preview")
+    expect(preview).to_have_js_property("naturalWidth", 64)
+    expect(heron.locator(".coming:not(.current) .feed-preview")).to_be_hidden()
+    sandbox.change(seconds_per_prompt=0.0, latent_previews=False)
+    expect(heron.locator(".badge")).to_have_text("Done")
+    expect(heron.locator(".feed-preview")).to_have_count(0)
 
 
 def test_failed_images_are_tried_again(open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox) -> None:

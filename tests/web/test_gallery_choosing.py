@@ -8,12 +8,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 from support.gallery_scene import Gallery, Listening, fill, png
 from support.report_project import NOON, Album
+from support.serving import Served
 
+from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
 
 HOUR = timedelta(hours=1)
@@ -230,7 +234,7 @@ def test_images_are_deleted_and_brought_back(visit: Callable[..., Any], album: A
     expect(tiles(page)).to_have_count(7)
 
 
-def test_images_are_downloaded_compared_and_staged(visit: Callable[..., Any]) -> None:
+def test_images_are_downloaded_and_compared(visit: Callable[..., Any]) -> None:
     page = visit()
     choose(page, 1, 2)
     with page.expect_download() as waited:
@@ -241,17 +245,33 @@ def test_images_are_downloaded_compared_and_staged(visit: Callable[..., Any]) ->
     expect(page.locator("#comparing .pane")).to_have_count(2)
     assert "compare=b2%252F1%2Cb1%252F5" in page.url
     page.get_by_role("button", name="Close", exact=True).click()
-    answer = {"stages": [{"id": "up", "name": "upscale", "purpose": "Twice as large", "possible": True, "why": None}]}
-    page.route("**/derivations", lambda route: route.fulfill(json=answer))
-    page.route("**/api/stages", lambda route: route.fulfill(json={"batchId": "b3", "queuedImages": 2}))
+
+
+def test_images_of_two_batches_become_a_stage_that_is_rendered(
+    open_page: Callable[..., Any], served: Served, sandbox: Sandbox
+) -> None:
+    """All the way: from the tiles to the images that another workflow makes of them, each at twice its size."""
+    first, second = served.made("a fox", count=2), served.made("an owl", count=2)
+    page = open_page("/gallery", **WIDE)
+    expect(tiles(page)).to_have_count(4)
+    choose(page, 1, 2)
     page.get_by_role("button", name="Stage…").click()
     dialog = page.get_by_role("dialog", name="A batch from 2 images")
-    expect(dialog.get_by_role("radio", name="upscale")).to_be_checked()
-    with page.expect_request("**/api/stages") as sent:
-        dialog.get_by_role("button", name="Queue").click()
-    assert [one["image"] for one in sent.value.post_data_json["images"]] == ["1", "5"]
-    link = page.get_by_role("link", name="Show the batch")
-    assert link.get_attribute("href") == "/?batch=b3"
+    dialog.get_by_role("radio", name="upscale-model").check()
+    expect(dialog.get_by_label("Model for upscale-model")).to_have_value("RealESRGAN_x4plus.pth")
+    dialog.get_by_role("radio", name="upscale", exact=True).check()
+    expect(dialog.get_by_label("Model for upscale-model")).to_be_hidden()
+    dialog.get_by_role("button", name="Queue").click()
+    expect(page.locator("#chosen-status")).to_have_text("2 images queued. Show the batch")
+    page.get_by_role("link", name="Show the batch").click()
+    expect(page.locator("#grid img")).to_have_count(2)
+    stage = parse_qs(urlsplit(page.url).query)["batch"][0]
+    sources = [served.items(second)[0].key, served.items(first)[1].key]
+    made = served.items(stage)
+    assert sorted(key for item in made for key in item.sources) == sorted(sources)
+    for item in made:
+        with Image.open(served.output / item.outputs[0].path) as image:
+            assert image.size == (128, 128)
 
 
 def test_an_image_without_a_batch_is_opened(visit: Callable[..., Any], album: Album) -> None:

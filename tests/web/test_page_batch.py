@@ -302,6 +302,25 @@ def test_a_cancel_that_failed_stays_said_until_it_works(open_page: OpenPage, ser
     ended(page, "cancelled: 0 successful, 0 failed, 2 not made")
 
 
+def test_a_cancelled_batch_is_tried_again_where_it_stopped(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold("render")
+    batch = served.begin("a comet", count=3)
+    finish_one(sandbox)
+    served.answer("POST", f"/api/batches/{batch}/cancel")
+    sandbox.release()
+    served.wait_for_end(batch)
+    page = open_page(f"/?batch={batch}")
+    ended(page, "cancelled: 1 successful, 0 failed, 2 not made")
+    [before, *_] = served.items(batch)
+    page.get_by_role("button", name="Try again").click()
+    ended(page, "complete: 3 successful, 0 failed")
+    expect(page.locator("#grid img")).to_have_count(3)
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    assert served.items(batch)[0] == before, "what was there is not made again"
+
+
 def test_a_batch_of_the_command_line_is_followed_too(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     said = ("--prompt", "a lighthouse by hand", "--count", "3", "--queue-only")

@@ -237,6 +237,26 @@ def test_more_like_an_image_and_a_stage_are_queued(open_page: OpenPage, served: 
     assert stage.sources == item.sources
 
 
+def test_an_image_is_upscaled_by_a_model_that_is_chosen(
+    open_page: OpenPage, made: str, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.change(upscale_models=["2x_tiny.pth", "RealESRGAN_x4plus.pth"])
+    page = open_page(f"/?batch={made}&image={made}%2F1")
+    expect(page.locator("#viewer-command")).to_contain_text("burst generate")
+    page.keyboard.press("l")
+    form = page.get_by_role("form", name="Upscale")
+    expect(form.get_by_role("radio")).to_have_count(2)
+    form.get_by_role("radio", name="upscale-model").check()
+    form.get_by_label("Model for upscale-model").select_option("2x_tiny.pth")
+    form.get_by_role("button", name="Upscale it").click()
+    expect(page.locator("#viewer-status")).to_have_text("1 image queued. Show the batch")
+    page.get_by_role("link", name="Show the batch").click()
+    expect(page.locator("#grid img")).to_have_count(1)
+    open_viewer(page, 1)
+    expect(page.locator("#viewer-picture img")).to_have_js_property("naturalWidth", 128)
+    expect(page.locator("#viewer-parameters")).to_contain_text("2x_tiny.pth")
+
+
 def batch_shown(page: Any) -> str:
     """The one that was made last."""
     return str(page.get_by_role("link", name="Show the batch").get_attribute("href")).partition("=")[2]

@@ -160,6 +160,9 @@ export const gridOf = (batchId, query, signal) => call("GET", gridAddress(batchI
 /** @param {string} batchId */
 export const cancelBatch = (batchId) => call("POST", `${at(batchId)}/cancel`);
 
+/** What failed or was cancelled of it is due again. @param {string} batchId @returns {Promise<{items: string[], notes: string[]}>} */
+export const retryBatch = (batchId) => call("POST", `${at(batchId)}/retry`);
+
 /** @param {string} batchId */
 export const regenerate = (batchId) => callOnce(`${at(batchId)}/regenerate`);
 
@@ -219,9 +222,12 @@ export const derivationsOf = ({ batchId, image }, signal) =>
 /** More images like one. @param {any} image @param {{count: number, strength?: number}} wanted */
 export const makeVariations = ({ batchId, image }, wanted) => callOnce(`${at(batchId)}/images/${image}/variations`, wanted);
 
-/** A batch that is made from these images. @param {{batchId: string, image: string}[]} images @param {string} stage */
-export const addStage = (images, stage) =>
-  callOnce("/api/stages", { images: images.map(({ batchId, image }) => ({ batchId, image })), stage });
+/**
+ * A batch that is made from these images.
+ * @param {{batchId: string, image: string}[]} images @param {{stage: string, model?: string}} chosen
+ */
+export const addStage = (images, chosen) =>
+  callOnce("/api/stages", { images: images.map(({ batchId, image }) => ({ batchId, image })), ...chosen });
 
 /** Make one that failed due again. @param {any} image */
 export const retryImage = ({ batchId, image }) => call("POST", `${at(batchId)}/images/${image}/retry`);

@@ -1,22 +1,31 @@
-/** What survives that a page is left and come back to, or loaded again: what was typed, and how far it was scrolled. */
+/**
+ * What this browser keeps, and the only place that does (but for `theme.js`, which runs before there are modules): what
+ * was typed and how far it was scrolled, while a tab is open; what was chosen for good.
+ */
 
-/** @param {string} key @returns {any} */
-function read(key) {
+/** @param {string} key @param {() => Storage} storage @returns {any} */
+function read(key, storage = () => sessionStorage) {
   try {
-    return JSON.parse(sessionStorage.getItem(key) ?? "null");
+    return JSON.parse(storage().getItem(key) ?? "null");
   } catch {
     return null;
   }
 }
 
-/** @param {string} key @param {any} value */
-function write(key, value) {
+/** @param {string} key @param {any} value @param {() => Storage} storage */
+function write(key, value, storage = () => sessionStorage) {
   try {
-    sessionStorage.setItem(key, JSON.stringify(value));
+    storage().setItem(key, JSON.stringify(value));
   } catch {
     // No room, or not allowed: then it does not survive.
   }
 }
+
+/** Whether this was chosen in any tab, and not taken back. @param {string} name */
+export const isChosen = (name) => read(name, () => localStorage) === true;
+
+/** @param {string} name @param {boolean} chosen */
+export const choose = (name, chosen) => write(name, chosen, () => localStorage);
 
 /**
  * Fill a form with what was typed before, and keep what is typed.

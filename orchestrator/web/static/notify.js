@@ -1,6 +1,7 @@
 /** A notification of the system when a batch has ended, for whoever wants one and looks at something else. */
 
 import { progressOf } from "./api.js";
+import { choose, isChosen } from "./kept.js";
 import { hearQueue } from "./queue/events.js";
 import { summary } from "./words.js";
 
@@ -11,22 +12,8 @@ const WANTED = "Notify me at the end";
 /** Batches that were under way. @type {Set<string>} */
 let before = new Set();
 
-const isWanted = () => {
-  try {
-    return localStorage.getItem(NAME) === "on" && Notification.permission === "granted";
-  } catch {
-    return false;
-  }
-};
-
-/** @param {boolean} wanted */
-function want(wanted) {
-  try {
-    localStorage.setItem(NAME, wanted ? "on" : "off");
-  } catch {
-    // Not remembered.
-  }
-}
+/** Pages without https have no notifications at all. */
+const isWanted = () => "Notification" in globalThis && isChosen(NAME) && Notification.permission === "granted";
 
 /** @returns {any[]} */
 const buttons = () => [...document.querySelectorAll("[data-notify]")];
@@ -43,7 +30,7 @@ function show() {
 async function toggle(event) {
   const wanted = !isWanted();
   if (wanted && Notification.permission !== "granted") await Notification.requestPermission();
-  want(wanted);
+  choose(NAME, wanted);
   show();
   const isRefused = wanted && Notification.permission !== "granted";
   if (isRefused) /** @type {HTMLElement} */ (event.currentTarget).textContent = "The browser does not allow notifications of this page";

@@ -16,6 +16,12 @@ const STANDINGS = { queued: "Queued", generating: "Rendering", complete: "Comple
 /** How a batch stands, for people. @param {string} status of the API */
 export const standing = (status) => STANDINGS[status] ?? status;
 
+/** @type {Record<string, string>} */
+const MISSING = { pending: "Queued", submitted: "Queued", failed: "✕ Failed", cancelled: "Cancelled" };
+
+/** What stands in the place of an image that is not there. @param {string} status of its item */
+export const missingWord = (status) => MISSING[status] ?? "No image";
+
 const LETTERS = new Intl.Segmenter();
 
 /** How many letters a text has, as people count them: an emoji is one. @param {string} text */

@@ -1,11 +1,12 @@
 /** The dialog that makes a further batch of the images that are chosen, with one of the workflows that take them. */
 
 import { addStage, derivationsOf } from "../api.js";
-import { byId, make, say } from "../dom.js";
+import { byId, say } from "../dom.js";
+import { StageChoices } from "../viewer/stage_choices.js";
 import { counted } from "../words.js";
 
 const dialog = byId("staging");
-const list = byId("staging-list");
+const choices = new StageChoices("staging-list", "staging-add", "No workflow of this state takes such a file; add one with burst stage.");
 const PATIENCE_MILLISECONDS = 30_000;
 
 /** Ends what is open. */
@@ -20,8 +21,7 @@ export function stageImages(refs) {
   end();
   say(byId("staging-title"), `A batch from ${counted(refs.length, "image")}`);
   wrong("");
-  byId("staging-add").disabled = true;
-  list.replaceChildren(make("p", { className: "soft" }, "Asking the servers…"));
+  choices.show(undefined);
   dialog.showModal();
   return new Promise((resolve) => {
     const over = new AbortController();
@@ -34,11 +34,11 @@ export function stageImages(refs) {
     };
     const add = async (/** @type {Event} */ event) => {
       event.preventDefault();
-      const chosen = list.querySelector("input:checked");
+      const { chosen } = choices;
       if (!chosen) return;
       byId("staging-add").disabled = true;
       try {
-        started = await addStage(refs, chosen.value);
+        started = await addStage(refs, chosen);
         dialog.close();
       } catch (error) {
         wrong(error instanceof Error ? error.message : String(error));
@@ -56,23 +56,12 @@ export function stageImages(refs) {
 async function offer(image, signal) {
   try {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MILLISECONDS)]);
-    const { stages } = await derivationsOf(image, limit);
-    const first = stages.find((/** @type {any} */ one) => one.possible);
-    const none = make("p", { className: "soft" }, "No workflow of this state takes such a file; add one with burst stage.");
-    list.replaceChildren(...(stages.length ? stages.map((/** @type {any} */ one) => choiceOf(one, one === first)) : [none]));
-    byId("staging-add").disabled = !first;
+    choices.show((await derivationsOf(image, limit)).stages);
   } catch (error) {
     if (signal.aborted) return;
-    list.replaceChildren();
+    choices.clear();
     wrong(error instanceof Error ? error.message : String(error));
   }
-}
-
-/** @param {any} stage @param {boolean} isFirst */
-function choiceOf(stage, isFirst) {
-  const input = make("input", { type: "radio", name: "staging", value: stage.id, checked: isFirst, disabled: !stage.possible });
-  const note = stage.why ?? stage.purpose ?? "";
-  return make("label", { className: "check" }, input, make("span", {}, stage.name, make("br"), make("small", { className: "soft" }, note)));
 }
 
 /** @param {string} message */

@@ -3,7 +3,7 @@
 import { byId, make, say } from "../dom.js";
 import { cancelBatch, moveBatch, pauseRuns, resumeRuns, retryItems, runLog, serversOf } from "../api.js";
 import { bytes, counted, duration } from "../words.js";
-import { askQueue, hearQueue } from "./events.js";
+import { askQueue, hearQueue, queueKnown } from "./events.js";
 
 const SERVERS_EVERY_MILLISECONDS = 4_000;
 const PRIORITIES = ["urgent", "high", "normal", "low"];
@@ -11,8 +11,6 @@ const PRIORITIES = ["urgent", "high", "normal", "low"];
 const drawer = byId("queue");
 /** What is shown, as JSON, by the part of the drawer. @type {Map<string, string>} */
 const shown = new Map();
-/** @type {any} */
-let queue = { rendering: [], next: [], nextTotal: 0, states: [] };
 let isOpen = false;
 
 hearQueue({ heard: show, away: () => {} });
@@ -20,7 +18,7 @@ drawer.addEventListener("toggle", (/** @type {any} */ event) => {
   isOpen = event.newState === "open";
   byId("queue-open").setAttribute("aria-expanded", String(isOpen));
   if (isOpen) {
-    show(queue);
+    show(queueKnown());
     watchServers();
   }
 });
@@ -29,7 +27,6 @@ setInterval(() => isOpen && tick(), 1_000);
 
 /** @param {any} now */
 function show(now) {
-  queue = now;
   const remaining = sum(now.states, "remaining");
   say(byId("queue-count"), remaining ? remaining.toLocaleString() : "");
   byId("queue-open").setAttribute("aria-label", remaining ? `Queue, ${counted(remaining, "item")} remaining` : "Queue");
@@ -105,7 +102,7 @@ const hasSomething = (one) => one.remaining || one.failed || one.paused || one.m
 
 /** @param {any} one */
 function state(one) {
-  const name = queue.states.length > 1 ? [make("p", {}, make("code", {}, one.path))] : [];
+  const name = queueKnown().states.length > 1 ? [make("p", {}, make("code", {}, one.path))] : [];
   const lines = [one.paused && `Paused since ${new Date(one.paused).toLocaleTimeString()}`, one.message].filter(Boolean);
   if (one.freeBytes !== null) lines.push(`${bytes(one.freeBytes)} left on the disk`);
   const buttons = [];
@@ -147,7 +144,7 @@ async function act(ask, done) {
 async function watchServers() {
   while (isOpen) {
     try {
-      const asked = queue.states.map((/** @type {any} */ one) => serversOf(one.state, AbortSignal.timeout(15_000)));
+      const asked = queueKnown().states.map((/** @type {any} */ one) => serversOf(one.state, AbortSignal.timeout(15_000)));
       const all = (await Promise.all(asked)).flat();
       const servers = [...new Map(all.map((one) => [one.url, one])).values()];
       part("queue-servers", servers, server);
@@ -170,7 +167,7 @@ function server(one) {
 
 async function showLog() {
   if (!byId("queue-log").open) return;
-  const logs = await Promise.all(queue.states.map((/** @type {any} */ one) => runLog(one.state).catch(() => ({ lines: [] }))));
+  const logs = await Promise.all(queueKnown().states.map((/** @type {any} */ one) => runLog(one.state).catch(() => ({ lines: [] }))));
   const lines = logs.flatMap((log) => log.lines);
   say(byId("queue-log-text"), lines.join("\n") || "No run was started from here yet.");
 }

@@ -16,8 +16,12 @@ let source = null;
 /** When the last queue came over the connection. */
 let isLost = false;
 let timer = 0;
-/** The latest queue, for who begins to hear later. @type {any} */
+/** The latest queue: nothing else of a page keeps one. @type {any} */
 let latest = null;
+const EMPTY = { rendering: [], next: [], nextTotal: 0, states: [] };
+
+/** The queue as it was heard last; an empty one before that. @returns {any} */
+export const queueKnown = () => latest ?? EMPTY;
 
 /** Hear how the queue stands, now and whenever it changes. @param {Hearer} hearer */
 export function hearQueue(hearer) {

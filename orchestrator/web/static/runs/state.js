@@ -7,7 +7,8 @@ import { poll } from "../polling.js";
 import { beyond, unusable } from "../unusable.js";
 import { counted, duration } from "../words.js";
 
-const STATUSES = ["completed", "submitted", "pending", "failed", "cancelled"];
+/** How items stand, as the API calls it, and for people. */
+const STATUSES = { completed: "Done", submitted: "Running", pending: "Queued", failed: "Failed", cancelled: "Cancelled" };
 const LOOKS = { done: "good", running: "busy", killed: "bad", error: "bad", crashed: "bad" };
 const SERVERS_EVERY_MILLISECONDS = 4_000;
 const FAILED_SHOWN = 100;
@@ -110,21 +111,22 @@ function standing(state, left) {
 
 /** @param {any} state */
 function showCounts({ counts, secondsPerItem, secondsLeft }) {
-  const total = STATUSES.reduce((sum, name) => sum + counts[name], 0);
-  const parts = STATUSES.filter((name) => counts[name]);
+  const names = Object.keys(STATUSES);
+  const total = names.reduce((sum, name) => sum + counts[name], 0);
+  const parts = names.filter((name) => counts[name]);
   const spans = parts.map((name) => {
     const span = make("span", { className: name });
     span.style.flexGrow = String(counts[name]);
     return span;
   });
   byId("bar").replaceChildren(...spans);
-  byId("bar").setAttribute("aria-label", `${counts.completed} of ${total} completed`);
+  byId("bar").setAttribute("aria-label", `${counts.completed} of ${total} done`);
   byId("counts").replaceChildren(
-    ...STATUSES.map((name) =>
+    ...Object.entries(STATUSES).map(([name, word]) =>
       make(
         "div",
         {},
-        make("dt", {}, make("span", { className: `swatch ${name}` }), name),
+        make("dt", {}, make("span", { className: `swatch ${name}` }), word),
         make("dd", {}, counts[name].toLocaleString()),
       ),
     ),

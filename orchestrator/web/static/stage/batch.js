@@ -1,6 +1,6 @@
 /** One batch: its progress while it is made, its images once it has ended. */
 
-import { batchPart, cancelBatch, progressOf, regenerate, restoreImages } from "../api.js";
+import { batchPart, cancelBatch, progressOf, regenerate, restoreImages, retryBatch } from "../api.js";
 import { alarm } from "../away.js";
 import { AT_ONCE, Comparison } from "./compare.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
@@ -45,6 +45,7 @@ export class BatchView {
     this.retry = () => {};
     onRetry(this.alert, () => this.retry());
     byId("regenerate").addEventListener("click", () => this.#regenerate());
+    byId("try-again").addEventListener("click", () => this.#tryAgain());
     hearImages((change, isElsewhere) => this.#changed(change, isElsewhere));
   }
 
@@ -162,6 +163,7 @@ export class BatchView {
     byId("after").hidden = false;
     say(byId("summary"), summary(answer));
     byId("regenerate").hidden = !answer.isRepeatable;
+    byId("try-again").hidden = !leftOf(answer);
     if (hadFocus) byId("summary").focus();
     say(byId("partial").querySelector("summary"), `${counted(failedCount(answer), "image")} failed`);
     if (firstImage !== undefined) {
@@ -231,6 +233,21 @@ export class BatchView {
     }
   }
 
+  /** What failed or was cancelled; what is there stays. */
+  async #tryAgain() {
+    const button = byId("try-again");
+    button.disabled = true;
+    try {
+      const { items, notes } = await retryBatch(this.batchId);
+      if (items.length) this.open(this.batchId, {});
+      else this.#alarmOnce(new Error(notes.join("; ") || "Nothing of it is left to be made"), () => this.#tryAgain());
+    } catch (/** @type {any} */ error) {
+      this.#alarmOnce(error, () => this.#tryAgain());
+    } finally {
+      button.disabled = false;
+    }
+  }
+
   async #regenerate() {
     const button = byId("regenerate");
     button.disabled = true;
@@ -244,6 +261,9 @@ export class BatchView {
     }
   }
 }
+
+/** How many prompts ended without their images. @param {any} answer of the progress call */
+const leftOf = ({ progress }) => progress.totalImages - progress.completedImages;
 
 /** Show what the batch is called, if it was given a name. @param {string | null} name */
 function name(name) {

@@ -9,7 +9,7 @@ const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 /** Places for images to come that are shown of a batch under way. */
 const COMING = 12;
 
-/** @typedef {{cancel: (batch: any) => void, retry: (batch: any) => void, remove: (batch: any) => void}} Acts */
+/** @typedef {{cancel: (batch: any) => void, retry: (batch: any) => void, tryAgain: (batch: any) => void, remove: (batch: any) => void}} Acts */
 
 /** Keeps what is drawn as the batch is; what has not changed is not touched. */
 export class BatchCard {
@@ -118,7 +118,8 @@ export class BatchCard {
       made.push(one);
     };
     if (isActive(batch)) button("Cancel", acts.cancel);
-    if (batch.failedImages && !batch.readOnly) button(`Retry ${batch.failedImages} failed`, acts.retry);
+    if (batch.status === "cancelled" && !batch.readOnly) button("Try again", acts.tryAgain);
+    else if (batch.failedImages && !batch.readOnly) button(`Retry ${batch.failedImages} failed`, acts.retry);
     if (!isActive(batch) && !batch.readOnly) button("Delete", acts.remove);
     const looks = made.map((one) => one.textContent).join();
     if (this.buttons.dataset.looks === looks) return;

@@ -21,7 +21,7 @@ export const NOTHING = { running: [], behind: 0, message: "", isPaused: false };
  * @returns {Live}
  */
 export function liveOf(batch, queue) {
-  const state = queue?.states.find((/** @type {any} */ one) => one.state === batch.state);
+  const state = queue.states.find((/** @type {any} */ one) => one.state === batch.state);
   if (!state) return NOTHING;
   const running = queue.rendering.filter((/** @type {any} */ one) => one.batchId === batch.batchId);
   const own = queue.next.filter((/** @type {any} */ one) => one.state === batch.state);

@@ -1,10 +1,10 @@
 /** All batches: what is under way first, the others below it by day, fetched a page at a time as they come into sight. */
 
 import { alarm } from "../away.js";
-import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryItems } from "../api.js";
+import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryBatch, retryItems } from "../api.js";
 import { byId, notify, onRetry, say } from "../dom.js";
 import { changed, hearImages } from "../image_changes.js";
-import { askQueue, hearQueue } from "../queue/events.js";
+import { askQueue, hearQueue, queueKnown } from "../queue/events.js";
 import { offerUndo } from "../undo.js";
 import { counted } from "../words.js";
 import { arrange } from "./batch_card.js";
@@ -43,8 +43,6 @@ export class Feed {
     this.isStale = false;
     /** What the queue says that concerns batches: another one means to look. */
     this.seen = "";
-    /** @type {any} */
-    this.queue = null;
     this.timer = 0;
     /** @type {Promise<void> | null} */
     this.coming = null;
@@ -52,6 +50,7 @@ export class Feed {
     this.acts = {
       cancel: (/** @type {any} */ batch) => this.#act(() => cancelBatch(batch.batchId)),
       retry: (/** @type {any} */ batch) => this.#act(() => retryItems(batch.state, [batch.batchId])),
+      tryAgain: (/** @type {any} */ batch) => this.#act(() => retryBatch(batch.batchId)),
       remove: (/** @type {any} */ batch) => this.#remove(batch),
     };
     /** Called when it was laid out again, so that its images may be others. */
@@ -220,7 +219,6 @@ export class Feed {
 
   /** @param {any} queue */
   #heard(queue) {
-    this.queue = queue;
     if (queue.states.some((/** @type {any} */ one) => one.away)) return;
     const work = queue.next.map((/** @type {any} */ one) => [one.batchId, one.completed, one.failed, one.total, one.submitted > 0]);
     const seen = JSON.stringify([work, queue.states.map((/** @type {any} */ one) => [one.completed, one.failed])]);
@@ -250,7 +248,7 @@ export class Feed {
 
   /** @param {Place | undefined} place */
   #live(place) {
-    if (place && this.queue) place.hear(liveOf(place.batch, this.queue));
+    if (place) place.hear(liveOf(place.batch, queueKnown()));
   }
 
   /** @param {() => Promise<any>} ask */

@@ -1,7 +1,7 @@
 /** The row of images as they come: a place for each, filled in when its image is there. */
 
 import { make } from "../dom.js";
-import { differenceOf, nameOf } from "../words.js";
+import { differenceOf, missingWord, nameOf } from "../words.js";
 
 const AT_MOST = 60;
 
@@ -81,8 +81,8 @@ function inside(image, running, isWaiting) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
     return [make("a", { href: image.url, "data-image": `${image.batchId}/${image.image}`, className: "shot-picture" }, picture), caption];
   }
-  const word = image.waitsFor ? `Waits for ${image.waitsFor}` : STATES[image.status];
-  const now = running ? stepOf(running) : isWaiting && image.status === "submitted" ? "Waiting" : (word ?? image.status);
+  const word = image.waitsFor ? `Waits for ${image.waitsFor}` : missingWord(image.status);
+  const now = running ? stepOf(running) : isWaiting && image.status === "submitted" ? "Waiting" : word;
   const said = image.attempt > 1 ? `${now} · try ${image.attempt}` : now;
   const state = make("span", { className: "shot-state", title: image.waitsFor ? said : "" }, said);
   const blank = make("span", { className: "shot-picture blank" }, state);
@@ -90,12 +90,3 @@ function inside(image, running, isWaiting) {
   if (image.error) blank.append(make("span", { className: "shot-error", title: image.error }, image.error));
   return [blank, caption];
 }
-
-/** @type {Record<string, string>} */
-const STATES = {
-  pending: "Queued",
-  submitted: "Queued",
-  completed: "No image",
-  failed: "✕ Failed",
-  cancelled: "Cancelled",
-};

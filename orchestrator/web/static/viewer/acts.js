@@ -3,10 +3,11 @@
 import { addStage, derivationsOf, makeVariations, retryImage } from "../api.js";
 import { byId, make, say } from "../dom.js";
 import { counted } from "../words.js";
+import { ASKING, StageChoices } from "./stage_choices.js";
 
-const PANELS = ["more", "stage"];
+const PANELS = ["more", "upscale", "stage"];
 
-/** The buttons and the two forms below the facts. */
+/** The buttons and the forms below the facts. */
 export class Acts {
   /**
    * @param {(text: string, ...more: Node[]) => void} tell
@@ -22,7 +23,12 @@ export class Acts {
     this.asking = new AbortController();
     for (const name of PANELS) byId(`${name}-open`).addEventListener("click", () => this.#toggle(name));
     byId("viewer-more").addEventListener("submit", (/** @type {Event} */ event) => this.#more(event));
-    byId("viewer-stage").addEventListener("submit", (/** @type {Event} */ event) => this.#stage(event));
+    this.stages = {
+      upscale: new StageChoices("upscale-list", "upscale-add", "No workflow of this state makes such a file larger."),
+      stage: new StageChoices("stage-list", "stage-add", "No workflow of this state takes such a file; add one with burst stage."),
+    };
+    for (const [name, choices] of Object.entries(this.stages))
+      byId(`viewer-${name}`).addEventListener("submit", (/** @type {Event} */ event) => this.#stage(event, name, choices));
     byId("more-from").addEventListener("change", () => this.#choices());
     byId("more-strength").addEventListener("input", () => this.#choices());
     byId("viewer-retry").addEventListener("click", () => this.#retry());
@@ -35,7 +41,7 @@ export class Acts {
     const isThere = Boolean(image.url);
     byId("viewer-use").href = `/?${new URLSearchParams({ from: `${image.batchId}/${image.image}` })}`;
     byId("viewer-use").hidden = !isThere;
-    byId("more-open").hidden = byId("stage-open").hidden = !isThere || image.readOnly;
+    for (const name of PANELS) byId(`${name}-open`).hidden = !isThere || image.readOnly;
     byId("viewer-retry").hidden = isThere || !["failed", "cancelled"].includes(image.status);
     if (isOther) this.close();
   }
@@ -59,7 +65,7 @@ export class Acts {
     if (!opens) return;
     this.tell("");
     this.#choices();
-    byId(`viewer-${name}`).querySelector("input, button").focus();
+    byId(`viewer-${name}`).querySelector("input:enabled, button").focus();
     if (!this.derivations) await this.#ask();
   }
 
@@ -87,20 +93,9 @@ export class Acts {
     const chosen = from.checked ? known?.fromImage : known?.variations;
     byId("more-make").disabled = !chosen?.possible;
     say(byId("more-note"), known ? noteOf(known, from.checked) : ASKING);
-    this.#stages(known?.stages);
-  }
-
-  /** @param {any[] | undefined} stages */
-  #stages(stages) {
-    const shown = JSON.stringify(stages ?? null);
-    if (byId("stage-list").dataset.shown === shown) return;
-    byId("stage-list").dataset.shown = shown;
-    const first = stages?.find((one) => one.possible);
-    const none = stages ? "No workflow of this state takes such a file; add one with burst stage." : ASKING;
-    byId("stage-list").replaceChildren(
-      ...(stages?.length ? stages.map((one) => stageChoice(one, one === first)) : [make("p", { className: "soft small" }, none)]),
-    );
-    byId("stage-add").disabled = !first;
+    const stages = known?.stages;
+    this.stages.upscale.show(stages?.filter((/** @type {any} */ one) => one.upscales));
+    this.stages.stage.show(stages?.filter((/** @type {any} */ one) => !one.upscales));
   }
 
   /** @param {Event} event */
@@ -111,11 +106,11 @@ export class Acts {
     await this.#make("more", () => makeVariations(this.image, { count, ...strength }));
   }
 
-  /** @param {Event} event */
-  async #stage(event) {
+  /** @param {Event} event @param {string} name @param {StageChoices} choices */
+  async #stage(event, name, choices) {
     event.preventDefault();
-    const chosen = byId("viewer-stage").querySelector("input:checked");
-    if (chosen) await this.#make("stage", () => addStage([this.image], chosen.value));
+    const { chosen } = choices;
+    if (chosen) await this.#make(name, () => addStage([this.image], chosen));
   }
 
   /** @param {string} name of the form @param {() => Promise<any>} act */
@@ -148,20 +143,9 @@ export class Acts {
   }
 }
 
-const ASKING = "Asking the servers what they can do…";
-
 /** @param {any} known @param {boolean} isFrom */
 function noteOf({ variations, fromImage }, isFrom) {
   if (isFrom) return `Made with ${fromImage.template}: its prompt, its settings, and this image to begin with.`;
   const from = fromImage.possible ? "" : ` Not from this image: ${fromImage.why}.`;
   return variations.possible ? `The same prompt and settings, other seeds.${from}` : `${variations.why}.${from}`;
-}
-
-/** @param {any} stage @param {boolean} isFirst */
-function stageChoice(stage, isFirst) {
-  const radio = make("input", { type: "radio", name: "stage", value: stage.id, disabled: !stage.possible, checked: isFirst });
-  const name = make("span", {}, stage.name);
-  const note = stage.possible ? stage.purpose : `Not here: ${stage.why}`;
-  if (note) name.append(make("small", { className: stage.possible ? "soft" : "bad" }, note));
-  return make("label", { className: "check stage-choice" }, radio, name);
 }

@@ -3,14 +3,12 @@
 import { gridAddress, gridOf, restoreImages } from "../api.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { offerUndo } from "../undo.js";
-import { counted, differenceOf, nameOf, titleOf } from "../words.js";
+import { counted, differenceOf, missingWord, nameOf, titleOf } from "../words.js";
 import { allOf, listed, Viewer } from "./viewer.js";
 
 const AGAIN_MILLISECONDS = 2_000;
 /** Of a large sweep every look costs its server something: most of the time it is left alone. */
 const PAUSES = 10;
-/** @type {Record<string, string>} */
-const WORDS = { pending: "Queued", submitted: "On a server", failed: "✕ Failed", cancelled: "Cancelled", completed: "No image" };
 const AXES = ["rows", "columns"];
 /** The least and the most that a cell is made by itself, what is between two, and the heads of the rows. */
 const CELL_PIXELS = [96, 280];
@@ -181,7 +179,7 @@ function imageOf(image) {
     const alt = [nameOf(image), differenceOf(image)].filter(Boolean).join(", ");
     return make("a", opens, make("img", { src: image.thumbnail, alt, loading: "lazy", decoding: "async" }));
   }
-  const word = image.url ? "File" : WORDS[image.status];
+  const word = image.url ? "File" : missingWord(image.status);
   const isOpened = image.url || image.status === "failed";
   return make(isOpened ? "a" : "span", { className: image.status, title: image.error ?? "", ...(isOpened ? opens : {}) }, word);
 }

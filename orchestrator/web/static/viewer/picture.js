@@ -2,6 +2,7 @@
 
 import { byId, make, say } from "../dom.js";
 import { described, player } from "../gallery/tiles.js";
+import { missingWord } from "../words.js";
 import { onSwipe } from "./swipe.js";
 import { Zoom } from "./zoom.js";
 
@@ -65,13 +66,10 @@ export class Picture {
 /** The file, of an image that a browser shows; else its tile. @param {any} image */
 const sourceOf = (image) => (image.kind === "image" ? image.thumbnail && image.url : image.thumbnail);
 
-/** @type {Record<string, string>} */
-const WORDS = { pending: "Queued", submitted: "On a server", failed: "Failed", cancelled: "Cancelled" };
-
 /** @param {any} image that is not there, or that no browser shows */
 function missing(image) {
   if (image.url) return [(image.file ?? "").split(".").pop()];
   const words = make("p", { className: image.status === "failed" ? "bad" : "" });
-  say(words, WORDS[image.status] ?? "No image");
+  say(words, missingWord(image.status));
   return image.error ? [words, make("p", { className: "small" }, image.error)] : [words];
 }

@@ -275,6 +275,7 @@ export class Viewer {
       f: press("viewer-star"),
       u: press("viewer-use"),
       m: press("more-open"),
+      l: press("upscale-open"),
       s: press("stage-open"),
       d: press("viewer-download"),
       i: () => dialog.classList.toggle("wide"),
