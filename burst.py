@@ -21,7 +21,7 @@ from orchestrator.wording import process_speaks
 
 _HEADINGS = {
     "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
-    "Items in hand": ("priority", "edit", "forget", "star", "tag", "trash"),
+    "Change items": ("priority", "edit", "forget", "star", "tag", "trash"),
     "Batches and history": ("stage", "sync", "batches", "report", "query", "export", "history", "notify", "watch"),
     "Servers, workflows and the browser": ("servers", "doctor", "template", "adopt", "serve", "node"),
     "Unattended": ("schedule", "metrics"),
@@ -126,7 +126,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.group(cls=BurstGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
-    """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
+    """Render large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(is_log=not (sys.stderr and sys.stderr.isatty())))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

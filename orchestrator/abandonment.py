@@ -124,7 +124,7 @@ def _refuse_used(name: str, holders: Iterable[Holder]) -> None:
     for holder in holders:
         if uses(holder, name):
             raise LockHeld(
-                f"{name} is used by {holder.describe()}, which looks after what is submitted there; end it first"
+                f"{name} is used by {holder.describe()}, which collects what is submitted there; stop it first"
             )
 
 

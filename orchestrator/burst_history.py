@@ -226,7 +226,7 @@ class History:
             when = _span(*longest, seconds=True, dated=self._is_of_days)
             parts.append(f"no run at work for {spoken_seconds(self.idle_seconds)} (longest {when})")
         if self.fruitless_seconds >= 1:
-            parts.append(f"{spoken_seconds(self.fruitless_seconds)} in runs that ended no item")
+            parts.append(f"{spoken_seconds(self.fruitless_seconds)} in runs that finished no item")
         return [f"Waiting: {'; '.join(parts)}"] if parts else []
 
     def _longest_gap(self) -> tuple[datetime, datetime] | None:
@@ -323,7 +323,7 @@ def parse_since(text: str, *, name: str = "since", clock: Clock | None = None) -
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
-            f"{named(name, text)}: expected hours, days or weeks, such as 2h, 1d or 1w, or a time such as "
+            f"{named(name, text)}: expected a duration such as 2h, 1d or 1w, or a time such as "
             "2026-11-30 or 2026-11-30T06:00"
         ) from error
 

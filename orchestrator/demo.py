@@ -103,7 +103,7 @@ class DemoReport:
         lines.append(f"Contact sheet: {self.contact_sheet}")
         lines.append(f"rendered {self.rendered}, lost {self.lost}, rendered twice {self.rendered_twice}")
         if not self.passed:
-            lines.append(f"This is not what was promised. Everything is kept in {self.directory} to look at.")
+            lines.append(f"This should not happen. All files are kept in {self.directory}.")
         return "\n".join(lines)
 
 
@@ -134,7 +134,7 @@ class _Demo:
 
     def run(self) -> DemoReport:
         started = self._clock.monotonic()
-        self._say(f"A sandbox that draws placeholders listens at {self._sandbox.url}; everything lies in")
+        self._say(f"A sandbox that draws placeholders listens at {self._sandbox.url}; all files are in")
         self._say(f"{self._directory}\n")
         write_prompts(self._directory / "prompts")
         self._must_succeed("init", "prompts", "--template", TEMPLATE, "--server", self._sandbox.url)

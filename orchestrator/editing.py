@@ -90,9 +90,9 @@ class Edited:
         verb = "would be edited" if self.dry_run else "edited"
         lines = [f"{counted(len(self.keys))} {verb} and due", *key_lines(self.keys, everything=everything)]
         if self.unchanged:
-            lines.append(f"{counted(self.unchanged)} the same already")
+            lines.append(f"{counted(self.unchanged)} already like that")
         if self.left:
-            lines.append(f"{counted(len(self.left))} rendered by a server, or about to be: left as it is")
+            lines.append(f"{counted(len(self.left))} being rendered, or about to be: left as it is")
         if self.ended:
             again = named("rescan", True)
             lines.append(f"{counted(self.ended)} completed or cancelled left as it is; {again} edits such ones too")
@@ -135,7 +135,7 @@ def edit_items(
             raise UsageError(_told_left(done.left, [*servers.notes]))
         notes = [*servers.notes, *editor.notes(done.changed)]
         if dry_run and out:
-            notes.append(f"{counted(len(out))} on a server: taken back first, if not rendered yet")
+            notes.append(f"{counted(len(out))} on a server: withdrawn first, if not rendered yet")
         return Edited(
             keys=keys_of(done.changed),
             unchanged=len(items) - len(changing),
@@ -192,7 +192,7 @@ def _refuse_several_texts(items: Sequence[Item]) -> None:
     if len(texts) > 1:
         first = first_of(texts.values(), _NAMED)
         raise UsageError(
-            f"{named('prompt')}: these items have {len(texts)} different texts ({first}); name items of one text"
+            f"{named('prompt')}: these items have {len(texts)} different texts ({first}); name items with the same text"
         )
 
 
@@ -261,7 +261,7 @@ class _Editor:
         if not files:
             return []
         is_there = [item for item in files if (self._preparation.home / prompt_file(item)).is_file()]
-        return [f"{prompt_file(item)} is not read any more for {item.key}" for item in is_there[:_NAMED]]
+        return [f"{prompt_file(item)} is no longer read for {item.key}" for item in is_there[:_NAMED]]
 
     def _values(self, item: Item) -> dict[str, Any]:
         """Errors: UsageError for what its workflow does not take."""

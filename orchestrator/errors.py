@@ -14,7 +14,7 @@ BurstError
 │   ├── PromptRejected        POST /prompt answered 400 because of this item's own inputs
 │   ├── ExecutionFailed       the history entry holds an execution_error
 │   ├── OutputRefused         a name that leaves the output directory, or a file there that is not this item's
-│   ├── NoOutputs             the prompt ended well and saved nothing
+│   ├── NoOutputs             the prompt succeeded and saved nothing
 │   └── OutputDamaged         what /view gave is cut short or does not decode
 ├── StopBurst                 end this burst; every item keeps its place
 │   ├── LockHeld              another burst works on this state

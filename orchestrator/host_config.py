@@ -147,7 +147,7 @@ def load_host_config() -> HostConfig:
             },
         )
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}; mend it, or move it away") from error
+        raise SettingsError(f"{path}: {error}; fix it, or move it away") from error
     except WrongShape as error:
         raise SettingsError(f"{path}: {error}; see docs/host.md") from error
 
@@ -179,11 +179,9 @@ def _directory(path: Path, said: str, text: str) -> Path:
 def _refuse_foreign(path: Path, found: os.stat_result) -> None:
     """Errors: SettingsError. What runs as this user is nobody else's to say."""
     if not (operating_system.is_own(found.st_uid) or found.st_uid == operating_system.ROOT):
-        raise SettingsError(
-            f"{path}: belongs to another user; commands are taken from this user's or root's files only"
-        )
+        raise SettingsError(f"{path}: belongs to another user; commands are only read from files of this user or root")
     if found.st_mode & operating_system.OTHERS & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SettingsError(f"{path}: others may write it, and it holds commands; chmod go-w {path}")
+        raise SettingsError(f"{path}: other users can write it, and it holds commands; chmod go-w {path}")
 
 
 def _home(variable: str, below_home: str) -> Path:

@@ -44,7 +44,8 @@ class MaskRule:
     def __post_init__(self) -> None:
         if self.rule.count(_STEM) != 1 or self.rule.endswith("/"):
             raise UsageError(
-                f"{named('masks')} {self.rule!r}: say {_STEM} once, such as '{_STEM}_mask.png' or 'masks/{_STEM}.png'"
+                f"{named('masks')} {self.rule!r}: use {_STEM} exactly once, such as '{_STEM}_mask.png' "
+                f"or 'masks/{_STEM}.png'"
             )
 
     def mask_of(self, picture: Path) -> Path:
@@ -143,7 +144,7 @@ def _refuse_mixing(directory: Path, output_dir: Place) -> None:
     """Results would lie among the pictures, in their very places. Errors: UsageError."""
     if isinstance(output_dir, Path) and directory.resolve().is_relative_to(output_dir.resolve()):
         raise UsageError(
-            f"{directory} lies in the output directory {output_dir}, where results would get in the way of the "
+            f"{directory} is inside the output directory {output_dir}, where results would mix with the "
             f"images; choose another with {named('output_dir', 'DIR')}"
         )
 

@@ -166,7 +166,7 @@ def _servers(store: Store, settings: Settings, repeated: _Repeated, answers: Ans
 def _told(server: Server, error: BurstError) -> str:
     if isinstance(error, ServerUnreachable):
         other = f"name another address with {named('servers', 'URL')}"
-        return f"nobody answers at {server.shown}: start ComfyUI there, or {other} ({error})"
+        return f"no response from {server.shown}: start ComfyUI there, or {other} ({error})"
     return str(error)
 
 

@@ -101,7 +101,7 @@ class InitReport:
         """A few lines for a person, with what to type next."""
         beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
         found = ", ".join([f"{self.added} added now, {counted(self.found, self.noun)} found", *beside])
-        lines = [f"{self.state}: {self.counts.total} items" + (f", {found}" if self.found else "")]
+        lines = [f"{self.state}: {counted(self.counts.total)}" + (f", {found}" if self.found else "")]
         lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
@@ -359,6 +359,6 @@ def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterat
     if others:
         names = dict.fromkeys(other.workflow_name or "" for key, other in known.items() if key in others)
         yield (
-            f"{counted(others.total())} of these were added before and keep what they were added with "
+            f"{counted(others.total())} of these were added before and keep their recipe "
             f"({', '.join(names)}); `burst update` gives them a new recipe"
         )

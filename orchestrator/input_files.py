@@ -125,7 +125,7 @@ def _read(path: Place, *, most_bytes: int) -> bytes:
         raise UploadError(f"the file {path} is gone; restore it, then `burst retry`") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UploadError(f"{path}: cannot be read: {reason}; mend it, then `burst retry`") from error
+        raise UploadError(f"{path}: cannot be read: {reason}; fix it, then `burst retry`") from error
 
 
 def _refuse_damaged(picture: InputFile) -> None:

@@ -79,7 +79,7 @@ class Intake:
             were = "it was" if len(self._unread) == 1 else "they were"
             yield (
                 f"{counted(len(self._unread), 'file')} could not be read, so {were} not taken in "
-                f"({first_of(self._unread, _NAMED)}): mend and repeat the command, before a run fails for it"
+                f"({first_of(self._unread, _NAMED)}): fix that and repeat the command before a run fails because of it"
             )
 
     def _text(self, item: Item) -> str | None:

@@ -70,11 +70,15 @@ class PauseReport:
             return in_lines(["Resumed." if self.is_new else "Nothing was paused.", left, *notes])
         lines = [f"Paused {'' if self.is_new else 'already, '}{paused_since(self.pause)}"]
         if self.at_work is not None:
-            lines.append(f"The run at work takes back what waits and collects what renders, then ends: {self.at_work}")
+            lines.append(
+                f"The run at work withdraws waiting prompts, collects those being rendered, then ends: {self.at_work}"
+            )
         elif self.taken_back:
             lines.append(f"{counted(len(self.taken_back))} taken back from the queue, no attempt charged")
         if self.still_out and self.at_work is None:
-            lines.append(f"{counted(self.still_out)} still submitted: `burst run` collects what renders, also now")
+            lines.append(
+                f"{counted(self.still_out)} still submitted: `burst run` collects them even while runs are paused"
+            )
         return in_lines([*lines, *notes])
 
 

@@ -39,7 +39,7 @@ def read_prompt(path: Path) -> str:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PromptTextError(f"{path}: cannot be read: {reason}; mend it, then `burst retry`") from error
+        raise PromptTextError(f"{path}: cannot be read: {reason}; fix it, then `burst retry`") from error
     try:
         return decoded(data)
     except ValueError as error:

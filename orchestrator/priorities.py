@@ -63,13 +63,13 @@ class Prioritized:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        now = "before all others now" if self.is_first else f"{self.priority} now"
+        now = "now before all others" if self.is_first else f"{self.priority} now"
         lines = [f"{counted(len(self.keys))} {now}"] if self.keys else []
         lines += key_lines(self.keys, everything=everything)
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} {self.priority} before")
         if self.left:
-            lines.append(f"{counted(self.left)} rendered by a server, or about to be: left as it is")
+            lines.append(f"{counted(self.left)} being rendered, or about to be: left as it is")
         if not lines:
             lines.append("Nothing to change: none of these items is pending, submitted or failed")
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
@@ -87,7 +87,7 @@ def set_priority(
     priority; StateError.
     """
     if priority not in LEVELS:
-        raise UsageError(f"priority: {priority!r} is none of {', '.join(LEVELS)}")
+        raise UsageError(f"priority: {priority!r} is not one of {', '.join(LEVELS)}")
     if not names:
         raise UsageError("name the items or batches to give a priority")
     with open_for_writing(state) as store:

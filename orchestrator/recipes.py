@@ -232,5 +232,5 @@ def _refuse_unkeepable(recipe: Recipe) -> None:
 def _address(graph: Graph, target: Target) -> str:
     """Errors: TemplateError for an input that has no spelling of its own."""
     if Target.at(graph, target.address) != target:
-        raise TemplateError(f"{target.address} means two inputs of this workflow; rename one of the nodes")
+        raise TemplateError(f"{target.address} matches two inputs of this workflow; rename one of the nodes")
     return target.address

@@ -52,7 +52,7 @@ class _Options:
         for label in self.labels or ():
             if not label or len(label) > _MOST_LABEL_LETTERS or not label.isprintable() or set(label) & set(" ,"):
                 raise UsageError(
-                    f"a label has 1 to {_MOST_LABEL_LETTERS} characters, no blank and no comma; {label!r} is none"
+                    f"a label has 1 to {_MOST_LABEL_LETTERS} characters, no blank and no comma; {label!r} is not one"
                 )
 
     def applied(self, server: RegisteredServer) -> RegisteredServer:
@@ -111,7 +111,7 @@ def remove_servers(state: Path, names: Sequence[str], *, clock: Clock | None = N
                     f"them, or give them up with `burst servers abandon {one.name}`; then remove it"
                 )
         _change(store, found, at=clock.now(), removed=True)
-        lines += [f"{one.name} ({one.url}) is registered no more" for one in found]
+        lines += [f"{one.name} ({one.url}) is no longer registered" for one in found]
         return list_of(store, action="remove", lines=lines)
 
 

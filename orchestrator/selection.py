@@ -62,5 +62,5 @@ def key_called(store: Store, name: str) -> str | None:
 
 def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:
     near = near_matches(name, batches) or _near_keys(store, name)
-    advice = f"close to it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
+    advice = f"similar: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
     raise UsageError(f"{store.location.shown()} has no item and no batch {name!r}; {advice}")

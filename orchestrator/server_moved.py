@@ -100,7 +100,7 @@ class _Moved:
         )
 
     def registered(self, before: Iterable[RegisteredServer]) -> list[RegisteredServer]:
-        """These with the new address; one that was another registered one all the time is registered no more."""
+        """These with the new address; one that was another registered one all the time is no longer registered."""
         servers = list(before)
         return [self._registered(one, servers) if self.concerns(one.name) else one for one in servers]
 

@@ -94,7 +94,7 @@ class Settings:
         if len(self.servers) > 1:
             listed = ", ".join(server.shown for server in self.servers)
             raise UsageError(
-                f"this asks one server, and {len(self.servers)} are set ({listed}); "
+                f"this command uses one server, and {len(self.servers)} are set ({listed}); "
                 f"choose one with {named('servers', 'URL')}"
             )
         return self.servers[0]
@@ -325,7 +325,7 @@ def _own_headers(path: str, kept: SettingsFile) -> dict[str, dict[str, str]]:
     for text, table in kept.headers.items():
         if isinstance(table, str):
             continue
-        with located(f"{path}: a table among [headers] is headed by no server's name or address", SettingsError):
+        with located(f"{path}: a table in [headers] is named neither like a server nor like an address", SettingsError):
             heading = text if is_name(text) else parse_address(text).url
         try:
             own[heading] = shaped(table, dict[str, str])

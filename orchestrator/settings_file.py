@@ -114,7 +114,7 @@ def _table(document: SettingsDocument) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}; make it readable for this user") from error
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
+        raise SettingsError(f"{path}: {error}; fix it, or run `burst init` again") from error
     version = table.get("version", FORMAT_VERSION)
     if version not in list(READABLE_VERSIONS):
         raise StateVersionError(

@@ -79,7 +79,7 @@ def copy_state(source: str, target: str, *, clock: Clock | None = None) -> State
         raise StateError(here.shown(), f"the state was moved to {moved} already; copy that one")
     if new.exists():
         if moved is None:
-            raise StateError(there.shown(), "there is a state already; name a place where there is none")
+            raise StateError(there.shown(), "a state already exists here; choose another place")
         with open_store(here, read_only=True, clock=clock) as store:
             return _made(store, there, clock, is_new=False)
     # One that is marked is opened past its mark; any other is brought to the format version of today first.

@@ -143,7 +143,7 @@ class Synchronisation(Generation):
                 rows = self._rows(store, plan, steps)
                 notes = (*notes, *self._news_of_command(record))
                 if out := sum(row.item.may_be_on_a_server for row in rows.changed):
-                    notes = (*notes, f"{counted(out)} on a server: taken back first, if not rendered yet")
+                    notes = (*notes, f"{counted(out)} on a server: withdrawn first, if not rendered yet")
                 return self._synced(record, rows, notes=notes)
         with self._parts.adding(), open_for_writing(self._state, clock=self._clock) as store:
             record = self._parts.batches.read()[record.batch].record

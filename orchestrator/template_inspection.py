@@ -201,7 +201,7 @@ def export_template(
             Disk().write_whole(output, text.encode())
         elif not output.is_file() or output.read_bytes() != text.encode():
             raise UsageError(
-                f"{output} is there already; choose another name, or replace it with {named('overwrite', True)}"
+                f"{output} already exists; choose another name, or replace it with {named('overwrite', True)}"
             )
     return TemplateExport(chosen.workflow.name, output, len(chosen.workflow.graph))
 

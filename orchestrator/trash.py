@@ -141,7 +141,7 @@ class Trash:
         with self._alone():
             self._finish()
             there = {one.id: one for one in self._recorded()}
-            kept = [Kept(one, "is not in the trash (any more)") for one in ids if one not in there]
+            kept = [Kept(one, "is not in the trash") for one in ids if one not in there]
             named = self._named()
             moved: list[Trashed] = []
             for one in _with_company([there[name] for name in dict.fromkeys(ids) if name in there], there.values()):
@@ -264,9 +264,9 @@ class Trash:
             return str(error)
         problems = self._problems(item, output)
         if any(problem.kind != "missing" for problem in problems):
-            return "is not as it was saved any more"
+            return "was changed since it was saved"
         if problems and not _has_anything(root):
-            return f"cannot be found: {root} is empty or not there, as where its disk is not mounted"
+            return f"cannot be found: {root} is empty or missing; perhaps its disk is not mounted"
         if self._placement.leads_out(item, output.path):
             return "leads out of its output directory"
         if named.get(self._placement.real_path_of(item, output.path), set()) - {item.key}:
@@ -296,10 +296,10 @@ class Trash:
         """To its place; why not."""
         item, output = one.item, one.output
         if item.status is not Status.COMPLETED:
-            return f"{item.key} is {item.status}: it is made again"
+            return f"{item.key} is {item.status}: it will be rendered again"
         target, kept = self._path(item, output.path), self._file(one)
         if named.get(self._placement.real_path_of(item, output.path)) or _is_taken(target):
-            return "its place is taken by another file"
+            return "another file has its name now"
         if _leads_out(target, self._root(item)):
             return "its place leads out of its output directory"
         if kept is None or self._problems(item, as_kept(output)):
@@ -307,7 +307,7 @@ class Trash:
         try:
             self._moves.move(kept, target, self._root(item), is_own=False)
         except FileExistsError:
-            return "its place is taken by another file"
+            return "another file has its name now"
         except (BurstError, OSError) as error:
             return str(error)
         return None

@@ -81,7 +81,7 @@ class TrashReport:
         lines += [f"  {one.output.path}, deleted {one.output.trashed_at:%Y-%m-%d %H:%M} UTC" for one in shown]
         if len(shown) < len(self.files):
             lines.append(f"  and {len(self.files) - len(shown)} more ({named('everything', True)} lists all)")
-        lines += [f"Left as it is: {one.path} {one.reason}" for one in self.kept]
+        lines += [f"Skipped: {one.path} {one.reason}" for one in self.kept]
         if self.action == "trash" and self.files:
             lines.append(f"`burst trash --restore` brings them back, for {KEPT_FOR.days} days.")
         return in_lines(lines)

@@ -70,7 +70,7 @@ class UpdateReport:
         lines = [f"{counted(len(self.updated))} {verb}{whose}"]
         lines += key_lines(self.updated, everything=everything)
         if self.unchanged:
-            lines.append(f"{counted(self.unchanged)} already as asked")
+            lines.append(f"{counted(self.unchanged)} already like that")
         if self.out:
             lines.append(f"{counted(self.out)} on a server keep their recipe, also when they are put back")
         if self.ended:

@@ -70,7 +70,7 @@ class Verified:
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         if not self.problems:
-            return f"{self.checked} completed items: every file is there and whole."
+            return f"{counted(self.checked, 'completed item')}: every file is present and intact."
         away = {key for keys in self.away.values() for key in keys}
         lines = [f"{self._called(key)}: {problem.message}" for key, problem in self.problems if key not in away]
         lines += [
@@ -78,9 +78,12 @@ class Verified:
             "Bring it back. If they are gone for good, `burst verify --repair --yes` makes these items due again."
             for root, keys in self.away.items()
         ]
-        lines.append(f"{self.checked} completed items checked, {len(self.problems)} files are not as recorded.")
+        lines.append(
+            f"{counted(self.checked, 'completed item')} checked, "
+            f"{counted(len(self.problems), 'file')} missing or damaged."
+        )
         if self.put_back:
-            lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
+            lines.append(f"{counted(len(self.put_back))} due again. Next: burst run")
         elif any(key not in away for key, _ in self.problems):
             lines.append("`burst verify --repair` makes these items due again.")
         return in_lines(lines)

@@ -67,8 +67,8 @@ class _Renewal:
         lost = len(self._outputs) - len(self._found)
         if lost:
             yield (
-                f"the files of {counted(lost, 'completed item')} are not in {self._settings.output_dir}: where they "
-                "are is not known, and the default output directory stands for them"
+                f"the files of {counted(lost, 'completed item')} are not in {self._settings.output_dir}: their "
+                "place is not known, and the default output directory is assumed"
             )
 
     def _make(self, template: str | None) -> str | None:

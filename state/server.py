@@ -29,4 +29,4 @@ class RegisteredServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     draining: bool = False
     """It gets nothing new; what it has is collected."""
     removed: bool = False
-    """It is registered no more."""
+    """It is no longer registered."""

@@ -77,7 +77,7 @@ def batch_info(
 
 
 def write_batch_info(path: Place, info: dict[str, Any], *, disk: Disk) -> None:
-    """Whole and durable on return; nothing is written where it says the same already. Errors: DiskFull."""
+    """Whole and durable on return; nothing is written where it says already like that. Errors: DiskFull."""
     data = msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n"
     if isinstance(path, ObjectPath):
         if not path.is_file() or path.read_bytes() != data:

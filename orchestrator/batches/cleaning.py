@@ -60,7 +60,7 @@ class Cleaned:
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         if not (self.batches or self.removed):
-            return "No batch that has ended is that old."
+            return "No ended batch is that old."
         would = "Would remove" if self.dry_run else "Removed"
         where = "the trash or of inputs that nothing needs"
         of = f"{len(self.batches)} batches" if len(self.batches) > 1 else "1 batch" if self.batches else where

@@ -64,7 +64,7 @@ class BatchCompletion:
             self._keep_infos()
             self._read_log()
         except (BurstError, OSError) as error:
-            self._note(f"what became of the batches could not be noted: {error}")
+            self._note(f"the end of batches could not be recorded: {error}")
 
     def _read_log(self) -> None:
         """Take in what was noted since, by whomever, and which batches are new."""

@@ -200,7 +200,7 @@ class Planned:
         lines = [f"Would add {counted(self.plan.record.total)}:"]
         if self.continues is not None:
             lines = [
-                f"Would continue batch {self.continues.label}, which is of the same request. "
+                f"Would continue batch {self.continues.label}, made by the same request. "
                 f"With {named('always_new', True)}:"
             ]
         for item in self.plan.items:
@@ -222,7 +222,7 @@ def resuming(said: Overrides, kept: Settings) -> str:
 
 def _same_request(record: BatchRecord) -> str:
     way = f"another {named('name')}" if record.name is not None else named("always_new", True)
-    return f"the same request has batch {record.batch} already, so no other was made; {way} makes one"
+    return f"the same request already made batch {record.batch}, so no new one was made; {way} makes one"
 
 
 def place_of(item: Item) -> str:

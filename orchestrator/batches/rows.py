@@ -273,7 +273,7 @@ def _count(value: Any, reading: Reading) -> int:
 def _priority(value: Any, reading: Reading) -> Priority:
     word = str(value).strip().casefold()
     if word not in get_args(Priority):
-        raise UsageError(f"{value!r} is none of {', '.join(get_args(Priority))}")
+        raise UsageError(f"{value!r} is not one of {', '.join(get_args(Priority))}")
     return cast("Priority", word)
 
 

@@ -90,7 +90,7 @@ def _parted(line: str, number: int) -> tuple[str, str]:
     else:
         key, mark, value = line.partition(": ")
     if mark != ": ":
-        raise ValueError(f"line {number}: {line[:40]!r} is no `key: value`")
+        raise ValueError(f"line {number}: {line[:40]!r} is not `key: value`")
     return key, value.strip()
 
 

@@ -100,7 +100,7 @@ def read_reproduction(
     """
     with (
         located(f"{path}: cannot be read", OSError, into=UsageError),
-        located(f"{path}: no sidecar of burst, and no PNG", ValueError, RecursionError, into=UsageError),
+        located(f"{path}: neither a sidecar of burst nor a PNG", ValueError, RecursionError, into=UsageError),
     ):
         data = path.read_bytes() if data is None else data
         if data.startswith(_PNG):

@@ -109,7 +109,7 @@ def read_list(
         read = {"prompt_file": _whole, "csv": _csv, "jsonl": _jsonl}[source]
         entries = list(read(listed, text_of(data, listed.shown)))
     if not entries:
-        raise UsageError(f"{listed.shown}: there is no prompt in it")
+        raise UsageError(f"{listed.shown}: it holds no prompt")
     _refuse_same_names(entries)
     _refuse_same_ids(entries)
     return Listed(entries, tuple(listed.notes))
@@ -155,7 +155,7 @@ class _List:
 
     def note_ignored(self, columns: Iterable[str]) -> None:
         if names := ", ".join(map(repr, dict.fromkeys(columns))):
-            self.notes.append(f"{self.shown}: columns left out, because nothing takes them: {names}")
+            self.notes.append(f"{self.shown}: columns ignored, because nothing uses them: {names}")
 
 
 def _shown(path: str) -> str:
@@ -269,7 +269,7 @@ def _parsed(line: str, where: str) -> object:
     try:
         return json.loads(line, object_pairs_hook=_once, parse_constant=_no_number)
     except json.JSONDecodeError as error:
-        raise UsageError(f"{where}, character {error.colno}: no JSON: {error.msg}") from error
+        raise UsageError(f"{where}, character {error.colno}: not JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: {error}") from error
 

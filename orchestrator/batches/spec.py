@@ -180,7 +180,7 @@ class BatchSpec:
 def _check_choices(spec: BatchSpec) -> None:
     for name, known in (("seed_mode", SeedMode), ("priority", Priority), ("layout", Layout), ("on_error", OnError)):
         if getattr(spec, name) not in get_args(known):
-            raise UsageError(f"{field_named(name)}: {getattr(spec, name)!r} is none of {', '.join(get_args(known))}")
+            raise UsageError(f"{field_named(name)}: {getattr(spec, name)!r} is not one of {', '.join(get_args(known))}")
     for name in (*SOURCES[1:], *_WORDS):
         if (said := getattr(spec, name)) is not None and not said.strip():
             raise UsageError(f"{field_named(name)}: the name is empty; write one, or leave it out")

@@ -106,7 +106,7 @@ class Synced:
             lines += [f"  {line}" for line in more_lines(len(rows) - len(shown), "more")]
         due = sum(row.what == "pending" for row in self.gone)
         if due:
-            lines.append(f"{counted(due)} without a row still due; {named('prune', True)} cancels such")
+            lines.append(f"{counted(due)} without a row still due; {named('prune', True)} cancels them")
         lines += [f"Note: {note}" for note in self.notes]
         if self.dry_run:
             lines.append("Nothing was changed.")

@@ -84,7 +84,7 @@ def _records(text: str, shown: str, delimiter: str, *, skipped: int) -> Iterator
         number = skipped + rows.line_num + 1
         count += 1
         where = f"{shown} line {number}" + (f" (row {count})" if count != number else "")
-        with located(f"{where}: this row is no CSV", csv.Error, into=UsageError, advice="see to its quotes"):
+        with located(f"{where}: this row is not valid CSV", csv.Error, into=UsageError, advice="see to its quotes"):
             cells = next(rows, None)
         if cells is None:
             return

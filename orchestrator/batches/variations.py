@@ -254,7 +254,7 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
             prompt = tagged.text
             record = _with_loras(record, tagged, inputs, axes, entry)
         if expanded is not None and not prompt.strip():
-            raise UsageError(f"{entry.where}: the prompt is empty with what was chosen; write a text around it")
+            raise UsageError(f"{entry.where}: the prompt is empty with the choices made; write a text around them")
         yield Variation(
             index=start + number,
             prompt=prompt.strip(),

@@ -94,16 +94,16 @@ def of_refusal(answer: Answer) -> str:
         return tunnel
     if is_challenge(answer):
         return (
-            "what stands before the server wants to see a browser; have it let this machine through, or use an "
-            "address that it does not guard"
+            "a proxy in front of the server requires a browser; let it allow this machine, or use an "
+            "address that it does not protect"
         )
     if answer.status == 402:
-        return "it must be paid for: the account of this key has no credit left; add some, then run again"
+        return "payment required: the account of this key has no credit left; add some, then run again"
     if answer.status in (401, 403):
         return f"access refused; give the server's key with {named('headers')}"
     if answer.status == 413:
         return _of_size(answer)
-    return "not an answer of ComfyUI; check the address and what stands before the server"
+    return "not a response of ComfyUI; check the address, and any proxy in front of the server"
 
 
 def of_pushback(answer: Answer) -> str:
@@ -114,7 +114,7 @@ def of_pushback(answer: Answer) -> str:
         return "see the server's log"
     if _MONEY.search(_text(answer)):
         return "see the account of this key: its plan or quota allows no more at the moment"
-    return "see what limits the requests to it"
+    return "see what limits requests to it"
 
 
 def of_redirect(url: str, target: str) -> str:
@@ -124,7 +124,7 @@ def of_redirect(url: str, target: str) -> str:
     except ValueError:
         here = there = ("", "", None)
     if here[0] == "http" and there[0] == "https" and here[1] == there[1]:
-        return f"it wants TLS; use {with_tls(url, there[2])} as the server's address"
+        return f"it requires TLS; use {with_tls(url, there[2])} as the server's address"
     return f"it points to {target}; use that address as the server's"
 
 
@@ -142,7 +142,7 @@ def of_silence(url: str) -> str | None:
     is_tunnel = any(host == domain or host.endswith(f".{domain}") for domain in _TLS_ONLY)
     if parts.scheme != "http" or not (is_tunnel or parts.port in (443, 8443)):
         return None
-    return f"it may want TLS: try {with_tls(url, None if is_tunnel else parts.port)}"
+    return f"it may require TLS: try {with_tls(url, None if is_tunnel else parts.port)}"
 
 
 def with_tls(url: str, port: int | None) -> str:
@@ -156,7 +156,7 @@ def _of_size(answer: Answer) -> str:
     if found := _OWN_LIMIT.search(_text(answer)):
         limit = int(found[1]) / _MEGABYTE
         return f"too large for ComfyUI's own limit of {limit:g} MB; start it with a larger --max-upload-size, in MB"
-    return "too large for what stands before the server; raise its limit on requests, or send less"
+    return "too large for a proxy in front of the server; raise its limit on requests, or send less"
 
 
 def _is_page(answer: Answer) -> bool:

@@ -130,7 +130,7 @@ class RequestsTransport:
         except requests.RequestException as error:
             if url == self._url + path and _met_no_tls(error):
                 raise NotComfyUI(
-                    f"{self._url}: {method} {path}: what answers there speaks no TLS",
+                    f"{self._url}: {method} {path}: the server there does not speak TLS",
                     url=self._url,
                     url_to_try=with_other_scheme(self._url),
                 ) from error

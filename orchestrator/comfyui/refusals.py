@@ -51,7 +51,7 @@ class Refusals:
         said = self._secrets.snippet(answer.body)
         return NotComfyUI(
             f"{self._url}: GET {answer.path} answered {answer.status}{f' ({said})' if said else ''}: "
-            "no ComfyUI answers so",
+            "ComfyUI does not answer like this",
             url=self._url,
             url_to_try=with_other_scheme(self._url) if answer.status == 400 else url_to_try(self._url),
             advice=advice.of_tunnel(answer) or (advice.of_api_v2(self._url) if speaks_v2 else None),

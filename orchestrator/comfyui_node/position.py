@@ -51,7 +51,7 @@ class Position:
         except ValueError as error:
             raise self._unreadable(str(error)) from error
         if not isinstance(document, dict):
-            raise self._unreadable("it is no JSON object")
+            raise self._unreadable("not a JSON object")
         for key, record in document.items():
             if not isinstance(record, dict) or record.get("status") not in STATUSES:
                 raise self._unreadable(f"the record of {key} has no status that is known")
@@ -70,7 +70,7 @@ class Position:
             replace(self.path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     def _unreadable(self, why: str) -> PositionUnreadable:
-        return PositionUnreadable(f"{self.path} cannot be read: {why}. Mend it, or remove it to begin anew.")
+        return PositionUnreadable(f"{self.path} cannot be read: {why}. Fix it, or remove it to start over.")
 
 
 def replace(path: Path, data: bytes) -> None:

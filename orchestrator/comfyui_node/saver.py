@@ -113,7 +113,7 @@ def _target(filename: str, subfolder: str, choice: str) -> Target:
     run = chain.current()
     taken = [] if run is None else run.taken
     if any(walk.directory == where for walk, _ in taken):
-        raise ValueError(f"{where} is the directory that is being worked off: name another subfolder for the results")
+        raise ValueError(f"{where} is the directory of the input images: choose another subfolder for the results")
     target = Target(root, where.relative_to(root).as_posix(), filename, pictures.extension_for(filename, choice))
     of_others = {path for walk, name in taken for path in walk.outputs_of_others(name)}
     if target.relative(0) in of_others:

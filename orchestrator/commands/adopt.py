@@ -12,7 +12,7 @@ from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
 
-@click.command(cls=Command, short_help="Save what waits in a server's own queue as items.")
+@click.command(cls=Command, short_help="Save the prompts in a server's queue as items.")
 @state_option
 @tool_options
 @all_option

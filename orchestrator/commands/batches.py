@@ -51,10 +51,12 @@ def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> 
 
 
 @batches.command("clean", short_help="Remove the files of old batches.")
-@click.option("--older-than", required=True, metavar="30d", help="Least time since the batch ended: 12h, 30d, 2w.")
+@click.option(
+    "--older-than", required=True, metavar="30d", help="Only batches that ended at least this long ago: 12h, 30d, 2w."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation with --older-than 0.")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @state_option
 @all_option
 @json_option

@@ -17,9 +17,9 @@ from orchestrator.errors import UsageError
 @state_option
 @click.option("--all", "everything", is_flag=True, help="Cancel every pending and submitted item.")
 @click.option("--all-queued", is_flag=True, help="Cancel every item that is not being rendered.")
-@click.option("--failed", is_flag=True, help="Cancel failed items too; alone, every failed item.")
+@click.option("--failed", is_flag=True, help="Also cancel failed items; alone: all failed items.")
 @tool_options
-@click.option("--list-all", is_flag=True, help="Print lists whole, not their first ten.")
+@click.option("--list-all", is_flag=True, help="Print full lists, not only the first ten entries.")
 @json_option
 def cancel(
     names: tuple[str, ...],

@@ -174,7 +174,9 @@ state_option = Options.SERVER.option(
     help="State: a file, sqlite:///FILE or postgresql://… (or BURST_STATE).",
 )
 json_option = Options.OUTPUT.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-all_option = Options.OUTPUT.option("--all", "everything", is_flag=True, help="Print lists whole, not their first ten.")
+all_option = Options.OUTPUT.option(
+    "--all", "everything", is_flag=True, help="Print full lists, not only the first ten entries."
+)
 
 
 def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -204,14 +206,14 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "output_dir",
                 type=OutputRoot(),
                 metavar="DIR|s3://BUCKET/PREFIX",
-                help="Where images go: a directory, S3 storage, or root://NAME/DIR of this host's [roots].",
+                help="Output directory: a path, s3://BUCKET/PREFIX, or root://NAME/DIR of this host's [roots].",
             ),
             Options.SERVER.option(
                 "--bind",
                 "bindings",
                 multiple=True,
                 metavar="NAME=ADDRESS",
-                help="Node input for a name, such as prompt=98:6.text; NAME= forgets one. Repeatable.",
+                help="Bind a name to a node input, such as prompt=98:6.text; NAME= removes it. Repeatable.",
             ),
             Options.SERVER.option(
                 "--header",

@@ -12,7 +12,7 @@ from orchestrator.commands.common import all_option, json_option, overrides, sho
 from orchestrator.commands.help import Command
 
 
-@click.command(cls=Command, short_help="Find out what is wrong and what to type next.")
+@click.command(cls=Command, short_help="Diagnose problems and say what to type next.")
 @state_option
 @tool_options
 @all_option

@@ -12,7 +12,7 @@ from orchestrator.commands.common import all_option, given_or_none, json_option,
 @click.command(short_help="Change the prompt or values of pending or failed items.")
 @click.argument("names", nargs=-1, required=True, metavar="ITEM|BATCH...")
 @state_option
-@click.option("--prompt", metavar="TEXT", help="New prompt, in place of the item's own or its prompt file's.")
+@click.option("--prompt", metavar="TEXT", help="New prompt; replaces the item's own or its prompt file's.")
 @click.option("--negative", metavar="TEXT", help="New negative prompt.")
 @click.option(
     "--lora",
@@ -20,13 +20,13 @@ from orchestrator.commands.common import all_option, given_or_none, json_option,
     multiple=True,
     metavar="NAME[:STRENGTH]",
     callback=given_or_none,
-    help="New LoRAs, in place of the items'; '' takes theirs away. Repeatable.",
+    help="New LoRAs; replace the items' own ('' removes them). Repeatable.",
 )
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="New value of a name or NODE.INPUT. Repeatable."
 )
 @click.option("--literal", is_flag=True, help="Send text that looks like a dynamic prompt as it is.")
-@click.option("--rescan", is_flag=True, help="Edit completed or cancelled items too; they are pending again.")
+@click.option("--rescan", is_flag=True, help="Also edit completed or cancelled items; they become pending again.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @all_option
 @json_option

@@ -20,7 +20,7 @@ OF_EVERY_COMMAND: Mapping[int, str] = {
     EXIT_DONE: "Done.",
     EXIT_CONFIGURATION: "Usage, configuration, state file or disk: a person must change something first.",
     EXIT_CRASHED: "An unexpected error, which is a bug; nothing is lost.",
-    EXIT_TRY_LATER: "Could not run now (another run at work, server or database away): call again later.",
+    EXIT_TRY_LATER: "Could not run now (another run at work, server or database away): try again later.",
     EXIT_SIGINT: "Stopped by Ctrl-C.",
 }
 _STOPPED: Mapping[int, str] = {
@@ -30,7 +30,7 @@ _STOPPED: Mapping[int, str] = {
 }
 OF_ONE_COMMAND: Mapping[str, Mapping[int, str]] = {
     "run": {
-        EXIT_DONE: "The burst did what it was asked to do; work may remain.",
+        EXIT_DONE: "The burst ended normally; work may remain.",
         EXIT_ITEMS_FAILED: "Some items failed; the others went on.",
         **_STOPPED,
     },
@@ -45,15 +45,14 @@ OF_ONE_COMMAND: Mapping[str, Mapping[int, str]] = {
         EXIT_NOTHING_LEFT_SOME_FAILED: "With --check: nothing is left, and some items failed.",
     },
     "doctor": {EXIT_DONE: "No problems; warnings are possible.", EXIT_ITEMS_FAILED: "There are problems."},
-    "verify": {EXIT_ITEMS_FAILED: "Files are not as recorded, and their items were not put back."},
-    "export": {EXIT_ITEMS_FAILED: "Files of images were missing; the others are exported."},
-    "servers clean": {EXIT_ITEMS_FAILED: "A server could not be cleaned; why and what to do is printed."},
+    "verify": {EXIT_ITEMS_FAILED: "Files are missing or damaged, and their items were not made due again."},
+    "export": {EXIT_ITEMS_FAILED: "Some image files are missing; the others were exported."},
     "template check": {EXIT_ITEMS_FAILED: "The server would refuse the workflow."},
-    "node status": {EXIT_ITEMS_FAILED: "The nodes are not there, or not as this burst installs them."},
+    "node status": {EXIT_ITEMS_FAILED: "The nodes are missing or outdated."},
     "notify test": {EXIT_ITEMS_FAILED: "A receiver was not reached."},
     "demo": {EXIT_ITEMS_FAILED: "Something was lost, damaged or rendered twice."},
-    "watch": {EXIT_DONE: "Told to stop by SIGTERM; with --until-done: nothing is left; or nobody reads on."},
-    "worker": {EXIT_DONE: "Told to stop.", EXIT_SIGTERM: "Told to stop twice."},
+    "watch": {EXIT_DONE: "Stopped by SIGTERM, or the reader went away; with --until-done: nothing is left."},
+    "worker": {EXIT_DONE: "Stopped by a signal.", EXIT_SIGTERM: "Stopped by a second signal."},
 }
 """By the words of a command, such as `template check`: what it has besides, or means by them."""
 

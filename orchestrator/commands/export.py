@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     metavar="prompt|FILE",
     help="Text of each caption: the prompt, or a text file with {prompt}, {model}, {seed} and so on in it.",
 )
-@click.option("--link/--copy", "link", help="Make symbolic links instead of copies (default: copies).")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--link/--copy", "link", help="Make symbolic links instead of copies.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @state_option
 @json_option
 def export(

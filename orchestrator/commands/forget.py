@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[ITEM|BATCH...]")
 @state_option
 @click.option("--gone", is_flag=True, help="Forget the items whose prompt file or images no longer exist.")
-@click.option("--remove-files", is_flag=True, help="Remove their images and sidecars too, unless changed since.")
+@click.option("--remove-files", is_flag=True, help="Also remove their images and sidecars, unless changed since.")
 @click.option("--keep-files", is_flag=True, help="Leave their files where they are (the default).")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @click.option("--dry-run", is_flag=True, help="Show what would be forgotten; change nothing.")
 @all_option
 @json_option

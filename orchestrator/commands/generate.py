@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
 @Options.PROMPTS.option("--prompt", metavar="TEXT", help="One prompt.")
 @Options.PROMPTS.option(
-    "--prompt-file", metavar="FILE", help="File with one prompt (-, here and below: standard input)."
+    "--prompt-file", metavar="FILE", help="File with one prompt (- for standard input, here and below)."
 )
 @Options.PROMPTS.option(
     "--prompts-file",
@@ -43,22 +43,22 @@ if TYPE_CHECKING:
     help="File with one prompt per line (# begins a comment), or A1111's lines or parameters.",
 )
 @Options.PROMPTS.option(
-    "--csv", metavar="FILE", help="CSV with a column `prompt`, and others named like bindings or NODE.INPUT."
+    "--csv", metavar="FILE", help="CSV file with a column `prompt`; other columns are bindings or NODE.INPUT."
 )
 @Options.PROMPTS.option("--jsonl", metavar="FILE", help="JSON Lines: objects with the same keys, or strings.")
 @Options.PROMPTS.option("--xlsx", metavar="FILE", help="Excel workbook, with the columns of --csv.")
 @Options.PROMPTS.option("--sheet", metavar="NAME", help="Sheet of the workbook (default: the first one).")
-@Options.PROMPTS.option("--ignore-columns", is_flag=True, help="Leave out columns that nothing takes.")
+@Options.PROMPTS.option("--ignore-columns", is_flag=True, help="Ignore columns that nothing uses.")
 @Options.PROMPTS.option(
-    "--from", "from_file", metavar="FILE", help="Make an image again from its sidecar or from a ComfyUI PNG."
+    "--from", "from_file", metavar="FILE", help="Recreate an image from its sidecar or from a ComfyUI PNG."
 )
 @Options.PROMPTS.option(
-    "--from-batch", metavar="BATCH|.", help="Use the images of another batch, or of all items (.); they may be pending."
+    "--from-batch", metavar="BATCH|.", help="Use the images of another batch, or of all items (.), rendered or not."
 )
 @Options.PROMPTS.option(
     "--pick",
     metavar="favorites|all|FILE",
-    help="Which of them; a FILE names items or images, one a line (default: all).",
+    help="Which of these images; a FILE lists items or images, one per line (default: all).",
 )
 @dynamic_options
 @Options.VARIATIONS.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     type=click.Choice(["increment", "random", "fixed"]),
     default="increment",
     show_default=True,
-    help="Seeds of further variations: add 1 each, draw each, or keep the first.",
+    help="Seeds of further variations: add 1, draw at random, or keep the first.",
 )
 @Options.VARIATIONS.option(
     "--sweep",
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     "Repeatable.",
 )
 @image_options
-@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; commands take it in place of the id.")
+@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch, which commands accept in place of its id.")
 @Options.BATCH.option(
     "--priority",
     type=click.Choice(["urgent", "high", "normal", "low"]),
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Directories and file names of the batch.",
 )
-@Options.FILES.option("--stem", metavar="NAME", help="Start of the file names, instead of image or sprite.")
+@Options.FILES.option("--stem", metavar="NAME", help="Start of the file names (default: image or sprite).")
 @log_options
 @all_option
 @json_option

@@ -13,15 +13,17 @@ from orchestrator.errors import UsageError
 _WHEN = "2h, 1d, 2026-11-30 or 2026-11-30T06:00"
 
 
-@click.command(short_help="List every attempt, for analysis; burst log tells what happened.")
+@click.command(short_help="List every attempt, for analysis; for a summary: burst log.")
 @state_option
-@click.option("--since", metavar="WHEN", help=f"Attempts that ended from then on: {_WHEN} (default: all).")
-@click.option("--until", metavar="WHEN", help="Attempts that ended before then.")
-@click.option("--batch", metavar="BATCH", help="Of one batch: its name, its id, or the beginning of the id.")
+@click.option("--since", metavar="WHEN", help=f"Only attempts that ended since then: {_WHEN} (default: all).")
+@click.option("--until", metavar="WHEN", help="Only attempts that ended before then.")
+@click.option("--batch", metavar="BATCH", help="Only one batch: its name, its id, or the beginning of the id.")
 @click.option("--server", metavar="NAME|URL", help="On one server.")
-@click.option("--host", help="In bursts on one host.")
+@click.option("--host", help="Only bursts on one host.")
 @click.option("--failed", is_flag=True, help="Only attempts that failed.")
-@click.option("--bursts", is_flag=True, help="One row a burst; narrowed, the bursts in which such an attempt ended.")
+@click.option(
+    "--bursts", is_flag=True, help="One row per burst; with filters, bursts in which a matching attempt ended."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print all rows as CSV.")
 @all_option
 @json_option

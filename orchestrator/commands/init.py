@@ -34,20 +34,24 @@ from orchestrator.errors import UsageError
     is_flag=True,
     help="Make each image, video and audio file an item; it is uploaded and bound to `image`, `video` or `audio`.",
 )
-@click.option("--masks", metavar="RULE", help="Name of an image's mask: '{stem}_mask.png', 'masks/{stem}.png'.")
+@click.option("--masks", metavar="RULE", help="Mask of each image, such as '{stem}_mask.png' or 'masks/{stem}.png'.")
 @click.option(
     "--pattern",
     "patterns",
     multiple=True,
     metavar="GLOB",
-    help="Which files (default: *.txt, or all images, or all of --files). Repeatable.",
+    help="Files to include (default: *.txt, or all images, or all of --files). Repeatable.",
 )
 @click.option(
-    "--rescan", is_flag=True, help="Make completed items pending again whose prompt, image, inputs or workflow changed."
+    "--rescan",
+    is_flag=True,
+    help="Make completed items pending again if their prompt, image, inputs or workflow changed.",
 )
-@click.option("--seed", type=int, help="Seed of every item that is added; -1: another one for each, recorded.")
+@click.option("--seed", type=int, help="Seed of all new items; -1: a random one for each, recorded.")
 @click.option(
-    "--seed-mode", type=click.Choice(["random", "fixed"]), help="Draw a seed for each item, or give all that of --seed."
+    "--seed-mode",
+    type=click.Choice(["random", "fixed"]),
+    help="Draw a random seed for each new item, or give all of them that of --seed.",
 )
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Value of a name or NODE.INPUT in new items. Repeatable."

@@ -9,14 +9,14 @@ import click
 from orchestrator.commands.common import json_option, show, state_option
 
 
-@click.command(short_help="Show what the runs of the last day did.")
+@click.command(short_help="Summarize what the runs of the last day did.")
 @state_option
 @click.option(
     "--since",
     default="1d",
     show_default=True,
     metavar="WHEN",
-    help="Begin here: 2h, 1d, 2026-11-30 or 2026-11-30T06:00.",
+    help="Start of the summary: 2h, 1d, 2026-11-30 or 2026-11-30T06:00.",
 )
 @json_option
 def log(state: Path, since: str, as_json: bool) -> None:

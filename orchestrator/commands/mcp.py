@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command, short_help="Serve this state to an agent, over the Model Context Protocol.")
-@click.option("--http", is_flag=True, help="Listen for HTTP, with a token, in place of standard input and output.")
+@click.option("--http", is_flag=True, help="Serve HTTP, with a token, instead of standard input and output.")
 @listen_options(port=8190)
-@click.option("--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that clients use. Repeatable.")
+@click.option(
+    "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that requests may use. Repeatable."
+)
 @click.option("--token-env", metavar="VARIABLE", help="Environment variable with the token that clients must send.")
 @click.option(
     "--root",
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     default=45.0,
     show_default=True,
     callback=Between(5, 600, " seconds"),
-    help="Longest time of one call.",
+    help="Time limit of one call.",
 )
 @state_option
 @tool_options

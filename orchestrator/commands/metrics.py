@@ -10,12 +10,12 @@ from orchestrator.commands.common import NamedPath, has_left, state_option
 from orchestrator.commands.help import Command
 
 
-@click.command(cls=Command, short_help="Print figures of the state for Prometheus.")
+@click.command(cls=Command, short_help="Print metrics of the state for Prometheus.")
 @click.option(
     "--textfile",
     type=NamedPath(),
     metavar="FILE",
-    help="Replace FILE, whose name ends in .prom, for the node exporter's textfile collector.",
+    help="Write to FILE (*.prom) instead, for the node exporter's textfile collector.",
 )
 @state_option
 def metrics(state: Path, textfile: Path | None) -> None:

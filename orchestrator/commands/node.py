@@ -20,7 +20,7 @@ comfyui_option = click.option(
 )
 
 
-@click.group(cls=Group, short_help="Install nodes in ComfyUI that work through directories of images.")
+@click.group(cls=Group, short_help="Install nodes in ComfyUI that process directories of images.")
 def node() -> None:
     """Batch Image Loader and Batch Image Saver inside ComfyUI: install, remove, show status."""
 
@@ -39,7 +39,7 @@ def install(comfyui: Path, link: bool, force: bool, as_json: bool) -> None:
 
 @node.command(short_help="Remove the nodes.")
 @comfyui_option
-@click.option("--force", is_flag=True, help="Remove files that were changed too.")
+@click.option("--force", is_flag=True, help="Also remove files that were changed.")
 @json_option
 def uninstall(comfyui: Path, force: bool, as_json: bool) -> None:
     """Remove what `burst node install` put there, and nothing else. The positions in the directories are kept."""

@@ -19,17 +19,17 @@ def _events(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[s
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
-@click.group(cls=Group, short_help="Tell a webhook or a phone when work is done, fails or is stuck.")
+@click.group(cls=Group, short_help="Send notifications when work is done, fails or is stuck.")
 def notify() -> None:
     """Tell receivers what happens to a state, from whichever host runs it."""
 
 
-@notify.command(cls=Command, short_help="Add a receiver, or change what it is told.")
+@notify.command(cls=Command, short_help="Add a receiver, or change its events.")
 @click.argument("url", required=False, metavar="URL")
 @click.option(
     "--url-env",
     metavar="VARIABLE",
-    help="Take the URL from this environment variable: it stays out of the shell's history.",
+    help="Read the URL from this environment variable, to keep it out of the shell's history.",
 )
 @click.option(
     "--on",
@@ -37,7 +37,7 @@ def notify() -> None:
     show_default=True,
     callback=_events,
     metavar="EVENT,…",
-    help="What to tell: done (a batch, or all work), failed (items, for good), stuck, disk (full).",
+    help="Events: done (a batch, or all work), failed (items, for good), stuck, disk (full).",
 )
 @click.option(
     "--runs",
@@ -46,7 +46,7 @@ def notify() -> None:
     callback=Between(1, 1000),
     type=int,
     metavar="N",
-    help="Runs in a row that end no item until it is stuck.",
+    help="Send `stuck` after this many runs in a row that finish no item.",
 )
 @click.option(
     "--secret-env",
@@ -74,7 +74,7 @@ def add(
     show(add_receiver(state, _url(url, url_env), on=on, runs=runs, secret_env=secret_env), as_json)
 
 
-@notify.command(name="list", cls=Command, short_help="List who is told, without secrets.")
+@notify.command(name="list", cls=Command, short_help="List receivers, without secrets.")
 @state_option
 @json_option
 def list_command(state: Path, as_json: bool) -> None:
@@ -84,12 +84,12 @@ def list_command(state: Path, as_json: bool) -> None:
     show(list_receivers(state), as_json)
 
 
-@notify.command(cls=Command, short_help="Tell receivers nothing more.")
+@notify.command(cls=Command, short_help="Remove receivers.")
 @click.argument("names", nargs=-1, required=True, metavar="ID|URL...")
 @state_option
 @json_option
 def remove(names: tuple[str, ...], state: Path, as_json: bool) -> None:
-    """Tell receivers nothing more."""
+    """Remove receivers."""
     from orchestrator.notifications.receivers import remove_receivers
 
     show(remove_receivers(state, names), as_json)

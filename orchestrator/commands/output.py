@@ -37,7 +37,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What goes to terminal and log; the command gets a `RunOutput` as `output`."""
 
     @Options.OUTPUT.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
-    @Options.OUTPUT.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
+    @Options.OUTPUT.option("-v", "--verbose", is_flag=True, help="Also log each submission, look-up and wait.")
     @Options.OUTPUT.option("--log-file", type=NamedPath(), metavar="FILE", help="Append all lines to FILE.")
     @functools.wraps(command)
     def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from orchestrator.commands.help import Command
 
 
 @click.command(cls=Command, short_help="Pause every run; nothing is started until `burst resume`.")
-@click.option("--free", is_flag=True, help="Have the servers unload their models.")
+@click.option("--free", is_flag=True, help="Also unload the servers' models.")
 @state_option
 @tool_options
 @json_option

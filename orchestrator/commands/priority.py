@@ -10,7 +10,7 @@ from orchestrator.commands.common import all_option, json_option, show_listing, 
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Change which items or batches come first.")
+@click.command(short_help="Change the priority of items or batches.")
 @click.argument("words", nargs=-1, metavar="ITEM|BATCH... first|urgent|high|normal|low")
 @state_option
 @all_option

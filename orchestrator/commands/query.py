@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Search everything rendered, by prompt, model or seed.")
 @click.argument("words", nargs=-1, metavar="[SEARCH]...")
 @click.option("--csv", "as_csv", is_flag=True, help="Print all images as CSV.")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @state_option
 @all_option
 @json_option

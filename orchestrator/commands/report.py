@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     metavar="[FILE]",
     help="File to write (default: report_BATCH.html next to the state).",
 )
-@click.option("--embed", is_flag=True, help="Put the images into the page, large ones as smaller copies.")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--embed", is_flag=True, help="Embed the images in the page; large ones are scaled down.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @state_option
 @json_option
 def report(batch: str, target: str | None, embed: bool, output_dir: Place | None, state: Path, as_json: bool) -> None:

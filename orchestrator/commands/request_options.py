@@ -27,7 +27,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
 
 def _command_name(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
-        raise click.BadParameter(f"{value!r} is not a name; a command stands in [then.NAME] of a host's configuration")
+        raise click.BadParameter(f"{value!r} is not a name; define commands as [then.NAME] in the host configuration")
     return value
 
 
@@ -35,7 +35,7 @@ then_option = Options.BATCH.option(
     "--then",
     metavar="NAME",
     callback=_command_name,
-    help="Command of this or another host's configuration to run once the batch is done.",
+    help="Command of the host configuration to run once the batch is done.",
 )
 
 
@@ -58,7 +58,7 @@ def dynamic_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=False,
                 flag_value="all",
                 callback=_combinations,
-                help="Every combination of each prompt, or the first N, instead of one by each seed.",
+                help="Make every combination of each prompt, or the first N, instead of one per seed.",
             ),
             Options.PROMPTS.option(
                 "--literal", is_flag=True, help="Send text that looks like a dynamic prompt as it is."
@@ -87,7 +87,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--batch-size",
                 callback=_batch_size,
                 metavar="N|auto",
-                help="Images per submitted prompt; auto: as many as fit.",
+                help="Images per submitted prompt; auto: as many as fit into memory.",
             ),
             Options.IMAGE.option(
                 "--profile",

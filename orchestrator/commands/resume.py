@@ -10,7 +10,7 @@ from orchestrator.commands.common import json_option, show, state_option
 from orchestrator.commands.help import Command
 
 
-@click.command(cls=Command, short_help="Let paused runs work again.")
+@click.command(cls=Command, short_help="Resume paused runs.")
 @state_option
 @json_option
 def resume(state: Path, as_json: bool) -> None:

@@ -65,7 +65,7 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
         raise click.BadParameter(f"'{value}' is neither a number of seconds nor `off`") from error
     if not 0 < seconds <= LONGEST_SECONDS:
         raise click.BadParameter(
-            f"{value} is not above 0 and at most {LONGEST_SECONDS} seconds; `off` never calls it so"
+            f"{value} is out of range: give a number above 0, up to {LONGEST_SECONDS} seconds, or `off`"
         )
     return seconds
 
@@ -146,24 +146,24 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
     type=int,
     metavar="N",
     callback=Between(1, LARGEST_COUNT),
-    help="Have each server unload its models after every N prompts of the run.",
+    help="Unload each server's models after every N prompts.",
 )
 @Options.RUN.option(
     "--stall-seconds",
     metavar="N|off",
     callback=_seconds_or_off,
-    help="Call a server stalled after N seconds without a sign of life (default: far beyond what the recipe takes).",
+    help="Treat a server as stalled after N seconds without progress (default: far beyond what the recipe takes).",
 )
 @spend_option
 @Options.RUN.option(
-    "--stop-on-eof", is_flag=True, help="Stop when standard input ends, as on SIGTERM: for programs that start it."
+    "--stop-on-eof", is_flag=True, help="Stop when standard input ends, as on SIGTERM; for programs that start burst."
 )
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
 @outputs_option
 @Options.FILES.option(
-    "--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's."
+    "--overwrite", is_flag=True, help="Replace files in the output directory that do not belong to this state."
 )
 @Options.SERVER.option(
     "--abandon-server", metavar="SERVER", help="Give up the items submitted to SERVER; they may render twice."

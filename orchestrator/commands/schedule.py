@@ -19,7 +19,7 @@ _SET_HERE = ("--state", "--max-seconds", "--until", "--between", "--until-done",
 """Options of `burst run` that are the schedule's own."""
 
 
-@click.command(cls=Command, short_help="Start runs by cron, systemd or Kubernetes.")
+@click.command(cls=Command, short_help="Schedule runs with cron, systemd or Kubernetes.")
 @click.option("--every", metavar="INTERVAL", help="Start a run this often, such as 2m or 1h (default: 5m).")
 @click.option("--at", "hours", metavar="HH:MM-HH:MM", help="Only within these hours, such as 22:00-07:00 (local time).")
 @click.option(
@@ -30,13 +30,13 @@ _SET_HERE = ("--state", "--max-seconds", "--until", "--between", "--until-done",
     show_default=True,
     help="For which scheduler.",
 )
-@click.option("--install", is_flag=True, help="Put it into your crontab, or your systemd units. Safe to repeat.")
-@click.option("--remove", is_flag=True, help="Take away what --install put there for this state.")
+@click.option("--install", is_flag=True, help="Install it in your crontab or systemd. Safe to repeat.")
+@click.option("--remove", is_flag=True, help="Remove what --install added for this state.")
 @click.option("--system", is_flag=True, help="With systemd: units of the host, in /etc/systemd/system.")
 @click.option(
     "--log-file", "log", type=NamedPath(), metavar="FILE", help="Log of cron's runs (default: beside the state)."
 )
-@click.option("--image", metavar="NAME", help="With Kubernetes: the image of burst.")
+@click.option("--image", metavar="NAME", help="With Kubernetes: the container image of burst.")
 @state_option
 @json_option
 @click.argument("run_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- RUN OPTIONS]")
@@ -108,7 +108,7 @@ def _check_run_options(arguments: Sequence[str]) -> None:
     for argument in arguments:
         name = argument.partition("=")[0]
         if name in _SET_HERE:
-            raise UsageError(f"{name}: the schedule sets it; leave it out behind --")
+            raise UsageError(f"{name}: the schedule sets it; leave it out after --")
     context = run.make_context("burst schedule … --", list(arguments), resilient_parsing=False)
     for name, value in context.params.get("headers", ()):
         if not value.startswith("env:"):

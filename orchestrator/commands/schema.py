@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.documents.commands import SchemasDocument
 
 
-@click.command(short_help="Print the JSON Schema of what burst prints and keeps.")
+@click.command(short_help="Print the JSON Schema of an output or of a stored file.")
 @click.argument("name", required=False)
 @json_option
 def schema(name: str | None, as_json: bool) -> None:

@@ -24,22 +24,25 @@ if TYPE_CHECKING:
     multiple=True,
     type=StateAddress(),
     envvar="BURST_STATE",
-    help="State, as of `run`; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
+    help="State, as for `run`; new batches go to the first. Repeatable (default: re_render_state.json or BURST_STATE).",
 )
 @tool_options
 @listen_options(port=8189)
 @click.option(
-    "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that browsers may use for it. Repeatable."
+    "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that requests may use. Repeatable."
 )
 @click.option("--token-env", metavar="VARIABLE", help="Environment variable with the token that clients must send.")
 @click.option(
     "--api-keys",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="File of API keys: NAME KEY a line; mode 600.",
+    help="File of API keys, one `NAME KEY` per line; mode 600.",
 )
 @click.option(
-    "--allow-notify", metavar="ORIGIN", multiple=True, help="Origin of webhooks that API calls may name. Repeatable."
+    "--allow-notify",
+    metavar="ORIGIN",
+    multiple=True,
+    help="Allow API calls to name webhooks of this origin. Repeatable.",
 )
 @click.option(
     "--notify-secret", metavar="VARIABLE", help="Environment variable with the key that signs these webhook calls."

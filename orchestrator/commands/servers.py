@@ -34,24 +34,28 @@ def servers() -> None:
     """Register ComfyUI servers in a state: `burst run` without --server uses those that its host reaches."""
 
 
-@servers.command(cls=Command, short_help="Register servers, or change what is known of them.")
+@servers.command(cls=Command, short_help="Register servers, or change their settings.")
 @click.argument("addresses", nargs=-1, required=True, metavar="[NAME=]URL...")
 @click.option(
-    "--label", "labels", multiple=True, metavar="LABEL", help="What items may ask for. Repeatable; replaces all."
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    help="Label that items can require (--needs). Repeatable; replaces all labels.",
 )
 @click.option(
     "--window",
     type=int,
     metavar="N",
     callback=Between(0, LARGEST_COUNT),
-    help="Most prompts it gets at a time (0: no limit).",
+    help="Send it at most N prompts at a time (0: no limit).",
 )
 @click.option(
     "--abandon-after",
     type=float,
     metavar="SECONDS",
     callback=Between(0, LARGEST_COUNT, " seconds"),
-    help="Give up what is submitted to it after so long without a sign of life (0: never by itself).",
+    help="Give up items submitted to it after this time without a sign of life (0: never).",
 )
 @state_option
 @json_option
@@ -79,7 +83,7 @@ def add(
     show(report, as_json)
 
 
-@servers.command(name="list", cls=Command, short_help="List registered servers, what they have and how they are.")
+@servers.command(name="list", cls=Command, short_help="List registered servers, their items and their health.")
 @state_option
 @json_option
 def list_command(state: Path, as_json: bool) -> None:
@@ -89,7 +93,7 @@ def list_command(state: Path, as_json: bool) -> None:
     show(list_servers(state), as_json)
 
 
-@servers.command(cls=Command, short_help="Register servers no more.")
+@servers.command(cls=Command, short_help="Remove servers from the state.")
 @_names
 @state_option
 @json_option
@@ -100,7 +104,7 @@ def remove(names: tuple[str, ...], state: Path, as_json: bool) -> None:
     show(remove_servers(state, names), as_json)
 
 
-@servers.command(cls=Command, short_help="Send servers nothing new; collect what they have.")
+@servers.command(cls=Command, short_help="Send servers nothing new, but collect what they have.")
 @_names
 @state_option
 @json_option
@@ -122,7 +126,7 @@ def enable(names: tuple[str, ...], state: Path, as_json: bool) -> None:
     show(enable_servers(state, names), as_json)
 
 
-@servers.command(cls=Command, short_help="Give up what is submitted to a server that will not be back.")
+@servers.command(cls=Command, short_help="Give up items submitted to a server that will not come back.")
 @click.argument("name", metavar="SERVER")
 @state_option
 @json_option

@@ -31,7 +31,7 @@ def show_skill(context: click.Context) -> None:
 @click.option(
     "--directory", type=NamedPath(), metavar="DIR", help="Directory of skills (default: .claude/skills, here)."
 )
-@click.option("--force", is_flag=True, help="Replace a file that was changed or is not burst's.")
+@click.option("--force", is_flag=True, help="Replace a file that was changed or that burst did not write.")
 @json_option
 @click.pass_context
 def install(context: click.Context, user: bool, directory: Path | None, force: bool, as_json: bool) -> None:

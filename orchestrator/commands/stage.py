@@ -22,13 +22,13 @@ from orchestrator.commands.help import Command, Options
 from orchestrator.commands.request_options import then_option
 
 
-@click.command(cls=Command, short_help="Add batches that are made from the images of another one.")
+@click.command(cls=Command, short_help="Add batches that are made from the images of another batch.")
 @click.argument("source", metavar="BATCH|.")
 @click.argument("templates", nargs=-1, required=True, metavar="TEMPLATE...")
 @Options.PROMPTS.option(
-    "--pick", metavar="favorites|all|FILE", help="Of the images of BATCH; a FILE names items or images, one a line."
+    "--pick", metavar="favorites|all|FILE", help="Which images of BATCH; a FILE lists items or images, one per line."
 )
-@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; of several, with -1, -2 ... behind it.")
+@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; several get -1, -2 ... appended.")
 @Options.BATCH.option(
     "--priority",
     type=click.Choice(["urgent", "high", "normal", "low"]),
@@ -46,7 +46,7 @@ from orchestrator.commands.request_options import then_option
     "bindings",
     multiple=True,
     metavar="NAME=ADDRESS",
-    help="Node input for a name, such as image=12.image, in every template. Repeatable.",
+    help="Bind a name to a node input of every template, such as image=12.image. Repeatable.",
 )
 @Options.SERVER.option(
     "--header",

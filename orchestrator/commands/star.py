@@ -12,7 +12,7 @@ from orchestrator.commands.common import all_option, json_option, show_listing, 
 @click.command(short_help="Mark items or images as favorites.")
 @click.argument("names", nargs=-1, required=True, metavar="ITEM|IMAGE|BATCH...")
 @state_option
-@click.option("--remove", is_flag=True, help="Take the mark off.")
+@click.option("--remove", is_flag=True, help="Remove the mark.")
 @all_option
 @json_option
 def star(names: tuple[str, ...], state: Path, remove: bool, everything: bool, as_json: bool) -> None:

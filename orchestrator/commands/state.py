@@ -29,7 +29,7 @@ def copy(source: str, target: str, as_json: bool) -> None:
     show(copy_state(source, target), as_json)
 
 
-@state.command(cls=Command, short_help="Bring a state of an older release to this one's form, now.")
+@state.command(cls=Command, short_help="Upgrade a state of an older release now.")
 @state_option
 @json_option
 def upgrade(state: Path, as_json: bool) -> None:

@@ -20,7 +20,7 @@ from orchestrator.errors import UsageError
 )
 @click.option("--watch", is_flag=True, help="Refresh until no work remains.")
 @click.option("--stats", is_flag=True, help="Add images a minute, seconds per image, queue length and totals.")
-@click.option("--all", "everything", is_flag=True, help="Include batches that have ended, and print lists whole.")
+@click.option("--all", "everything", is_flag=True, help="Include batches that have ended, and print full lists.")
 @json_option
 def status(
     batch: str | None, state: Path, check: bool, watch: bool, stats: bool, everything: bool, as_json: bool
@@ -33,7 +33,7 @@ def status(
     from orchestrator.status import read_status, watch_batch, watch_status
 
     if batch is not None and stats:
-        raise UsageError("--stats is of the whole state; leave the batch out")
+        raise UsageError("--stats covers the whole state; leave the batch out")
     report: Any
     if watch:
         watched = (

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from orchestrator.places import Place
 
 
-@click.command(cls=Command, short_help="Bring a named batch to what its list of prompts says.")
+@click.command(cls=Command, short_help="Update a named batch from its list of prompts.")
 @click.argument("path", metavar="LIST")
-@Options.BATCH.option("--name", required=True, metavar="NAME", help="Name of the batch; a new one if there is none.")
+@Options.BATCH.option("--name", required=True, metavar="NAME", help="Name of the batch; created if there is none.")
 @Options.RUN.option("--dry-run", is_flag=True, help="Show the plan; change nothing.")
-@Options.RUN.option("--prune", is_flag=True, help="Cancel items that are due and whose row is gone.")
+@Options.RUN.option("--prune", is_flag=True, help="Cancel due items whose row is gone.")
 @Options.PROMPTS.option("--sheet", metavar="NAME", help="Sheet of a workbook (default: the first one).")
-@Options.PROMPTS.option("--ignore-columns", is_flag=True, help="Leave out columns that nothing takes.")
+@Options.PROMPTS.option("--ignore-columns", is_flag=True, help="Ignore columns that nothing uses.")
 @dynamic_options
 @Options.VARIATIONS.option("--count", type=int, help="Variations of each prompt, 1 to 999.")
 @Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation.")
 @Options.VARIATIONS.option(
     "--seed-mode",
     type=click.Choice(["increment", "random", "fixed"]),
-    help="Seeds of further variations: add 1 each, draw each, or keep the first.",
+    help="Seeds of further variations: add 1, draw at random, or keep the first.",
 )
 @Options.VARIATIONS.option(
     "--sweep", "sweeps", multiple=True, metavar="KEY=A,B,C", help="Try each value; several are crossed. Repeatable."

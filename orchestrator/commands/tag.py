@@ -13,7 +13,7 @@ from orchestrator.commands.common import all_option, json_option, show_listing, 
 @click.argument("tag", metavar="TAG")
 @click.argument("names", nargs=-1, required=True, metavar="ITEM|IMAGE|BATCH...")
 @state_option
-@click.option("--remove", is_flag=True, help="Take the tag off.")
+@click.option("--remove", is_flag=True, help="Remove the tag.")
 @all_option
 @json_option
 def tag(tag: str, names: tuple[str, ...], state: Path, remove: bool, everything: bool, as_json: bool) -> None:

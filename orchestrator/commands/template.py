@@ -30,7 +30,7 @@ bind_option = click.option(
     "bindings",
     multiple=True,
     metavar="NAME=ADDRESS",
-    help="Node input for a name, such as prompt=98:6.text. Repeatable.",
+    help="Bind a name to a node input, such as prompt=98:6.text. Repeatable.",
 )
 
 
@@ -75,7 +75,7 @@ def templateshow(
 @template.command("export", short_help="Write a workflow in API format.")
 @click.argument("name", metavar="NAME|FILE")
 @click.option("-o", "--output", required=True, type=NamedPath(), metavar="FILE", help="File to write.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there and differs.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists and differs.")
 @describing_option
 @header_option
 @state_option

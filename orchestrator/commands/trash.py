@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from orchestrator.places import Place
 
 
-@click.command(short_help="Delete images so that they can be brought back.")
+@click.command(short_help="Move images to the trash, restore them, or empty it.")
 @click.argument("names", nargs=-1, metavar="[ITEM|IMAGE|BATCH...]")
-@click.option("--restore", is_flag=True, help="Bring images back: the named ones, or all.")
-@click.option("--empty", is_flag=True, help="Delete what is in the trash for good.")
-@click.option("--older-than", metavar="30d", help="With --empty: only what was deleted so long ago: 12h, 30d, 2w.")
+@click.option("--restore", is_flag=True, help="Restore images: the named ones, or all.")
+@click.option("--empty", is_flag=True, help="Permanently delete what is in the trash.")
+@click.option(
+    "--older-than", metavar="30d", help="With --empty: only what was deleted at least this long ago: 12h, 30d, 2w."
+)
 @click.option("--dry-run", is_flag=True, help="With --empty: show what would be deleted; change nothing.")
 @click.option("--yes", is_flag=True, help="With --empty: do not ask for confirmation.")
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
 @state_option
 @all_option
 @json_option
@@ -65,7 +67,7 @@ def trash(
     if empty:
         with located("--older-than", UsageError):
             age = parse_duration(older_than or "0h")
-        if not (age or dry_run or yes) and not confirmed(f"Delete all in the trash of {state} for good?"):
+        if not (age or dry_run or yes) and not confirmed(f"Permanently delete everything in the trash of {state}?"):
             raise UsageError("nothing was changed")
         report = empty_trash(state, older_than=age, dry_run=dry_run, overrides=said)
     elif restore:

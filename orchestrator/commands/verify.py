@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check output files against their recorded size and hash.")
 @state_option
-@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
-@click.option(
-    "--repair", is_flag=True, help="Make items pending again whose files are missing, cut, changed or not whole."
-)
-@click.option("--yes", is_flag=True, help="With --repair: also of an output directory of which nothing is left.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Output directory of items without a recipe.")
+@click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, changed or damaged.")
+@click.option("--yes", is_flag=True, help="With --repair: also for an output directory of which nothing is left.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
 @all_option
 @json_option

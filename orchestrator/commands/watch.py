@@ -14,10 +14,10 @@ from orchestrator.commands.help import Command
 from orchestrator.errors import EXIT_SIGINT
 
 
-@click.command(cls=Command, short_help="Print what happens to a state, as it happens.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line (NDJSON), for other programs.")
-@click.option("--since", metavar="ID", help="First print what happened after this event.")
-@click.option("--until-done", is_flag=True, help="End when nothing is left to do and no run is at work.")
+@click.command(cls=Command, short_help="Print events of a state as they happen.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line (NDJSON), for other programs.")
+@click.option("--since", metavar="ID", help="Start with the events after this one.")
+@click.option("--until-done", is_flag=True, help="Exit when nothing is left to do and no run is at work.")
 @state_option
 def watch(state: Path, as_json: bool, since: str | None, until_done: bool) -> None:
     """Print what happens to a state: items submitted, completed and failed, batches, runs and servers. Takes no lock.

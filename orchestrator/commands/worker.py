@@ -42,14 +42,14 @@ def _names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     default=16,
     show_default=True,
     callback=Between(1, LARGEST_COUNT),
-    help="Most bursts at a time, one a server.",
+    help="Most bursts at a time, one per server.",
 )
 @Options.RUN.option(
     "--max-seconds",
     default=300.0,
     show_default=True,
     callback=Between(1, LONGEST_SECONDS, " seconds"),
-    help="Length of a burst; the next one goes on.",
+    help="Time limit of a burst; the next one continues.",
 )
 @Options.RUN.option(
     "-n",
@@ -65,14 +65,14 @@ def _names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Serve figures for Prometheus at /metrics on this port.",
+    help="Serve metrics for Prometheus at /metrics on this port.",
 )
 @Options.OUTPUT.option(
     "--metrics-host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address for them; whoever reaches it may read them.",
+    help="Address for the metrics; anybody who can reach it can read them.",
 )
 @Options.OUTPUT.option("-q", "--quiet", is_flag=True, help="Print only warnings.")
 @state_option

@@ -95,7 +95,7 @@ class Aftermath:
         try:
             work(self._occurrences)
         except (BurstError, OSError) as error:
-            self._note(f"what is to be told to others could not be noted: {error}")
+            self._note(f"notifications could not be recorded: {error}")
 
     def _tell(self) -> None:
         if self._completion is None and self._occurrences is None:
@@ -107,4 +107,4 @@ class Aftermath:
         try:
             self._notifier.tell()
         except (BurstError, OSError) as error:
-            self._note(f"others could not be told of this state: {error}")
+            self._note(f"notifications could not be sent: {error}")

@@ -177,6 +177,6 @@ class WorkerContext:
 
     def note_unanswered(self, item: Item, error: BurstError) -> None:
         """Its POST got no usable answer; the report tells what came instead."""
-        self.tally.note(f"{error}; what was sent is looked up before it is sent again")
+        self.tally.note(f"{error}; the prompt is looked up before it is sent again")
         before = self.unanswered.get(item.key)
         self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)

@@ -81,9 +81,9 @@ class FilesByName:
             return FoundByName(files)
         if is_counted:
             kinds = " and ".join(unchecked)
-            return FoundByName(doubt=f"nothing shows that their {kinds} files are whole if the server went down")
+            return FoundByName(doubt=f"nothing shows that their {kinds} files are complete if the server went down")
         return FoundByName(
-            doubt=f"nobody knows how many files {name} makes: no item is completed that differs in texts and seed alone"
+            doubt=f"it is not known how many files {name} makes: no completed item differs only in texts and seed"
         )
 
     def _there(self, one: NumberedFiles) -> tuple[NumberedFiles, list[int]]:

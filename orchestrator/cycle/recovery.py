@@ -83,8 +83,8 @@ class Recovery:
         if found.doubt is not None and tally.put_back > before:
             tally.possibly_twice += 1
             tally.note(
-                f"{self._context.client.url} has forgotten prompts that it may have rendered, and nothing of them was "
-                f"taken by name: {found.doubt}; they are rendered again"
+                f"{self._context.client.url} has forgotten prompts that it may have rendered, and their files could "
+                f"not be identified by name: {found.doubt}; they are rendered again"
             )
 
     def _render_again(self, item: Item) -> None:
@@ -115,7 +115,7 @@ class Recovery:
         if item.prompt_id in context.used_keys or is_old:
             had = "forgets the keys of requests" if is_old else "has had its request"
             message = (
-                f"no answer came when it was sent to {context.server.shown}, which {had} and does not tell what became "
+                f"no answer came when it was sent to {context.server.shown}, which {had} and does not say what became "
                 f"of it; it may be rendered there{', and paid for' if terms.is_paid else ''}. Look at its list of "
                 f"jobs; `burst retry {shlex.quote(item.key)}` sends it again"
             )
@@ -131,8 +131,8 @@ class Recovery:
     def _paid_for_nothing(self, item: Item) -> None:
         """Rendering it once more is paid once more: a person decides."""
         message = (
-            f"{self._context.server.shown} took it and knows nothing of it any more; what it rendered may have been "
-            f"paid for. `burst retry {shlex.quote(item.key)}` has it rendered once more"
+            f"{self._context.server.shown} accepted it and no longer knows it; what it rendered may have been "
+            f"paid for. `burst retry {shlex.quote(item.key)}` renders it once more"
         )
         self._context.transitions.fail(item, ErrorRecord(kind="gone", message=message))
 

@@ -176,7 +176,7 @@ class Settlement:
 
     def _without_images(self, recipe: LoadedRecipe, idle: Sequence[str]) -> NoOutputs:
         return NoOutputs(
-            f"the prompt ended well, but {self._context.client.url} lists no file of what saves in {recipe.name}: "
+            f"the prompt succeeded, but {self._context.client.url} lists no file of the save node in {recipe.name}: "
             f"{_listed(recipe, idle)}; such a node may save elsewhere: put a SaveImage in its place, "
             f"or `burst retry`, then `burst update` with {named('outputs', 'NODE')} for what is wanted",
             node_id=idle[0],
@@ -208,11 +208,11 @@ class Settlement:
             nodes = {file.node_id for file in finished.files} | {text.node_id for text in finished.texts}
             there = ", ".join(sorted(nodes))
             return NoOutputs(
-                f"the prompt ended well, but the chosen nodes gave nothing ({name}; others did: {there}); "
+                f"the prompt succeeded, but the chosen nodes produced nothing ({name}; others did: {there}); "
                 f"`burst retry`, then `burst update` with {named('outputs', 'NODE')}, saved or all"
             )
         return NoOutputs(
-            f"the prompt ended well, but {self._context.client.url} lists no file and no text of it: the workflow "
+            f"the prompt succeeded, but {self._context.client.url} lists no output of it: the workflow "
             f"({name}) saves nothing, or where only the server can see it; end it with a save node such as SaveImage, "
             "then `burst retry` and `burst update --template FILE`"
         )

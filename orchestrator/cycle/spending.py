@@ -57,13 +57,13 @@ class Spending:
             return None
         if not self._most:
             return SpendNotAllowed(
-                f"{self._server.shown} costs money, and nothing is sent to it before that is allowed: "
+                f"{self._server.shown} costs money, and nothing is sent to it until that is allowed: "
                 f"{named('allow_spend', _SUGGESTED)} allows {_SUGGESTED} prompts in 24 hours, as `allow_spend = "
                 f"{_SUGGESTED}` in settings.toml does for every run; what was sent before is collected"
             )
         return SpendLimitReached(
-            f"{self._server.shown} costs money, and the {counted(self._most, 'prompt')} of these 24 hours are sent; "
-            f"goes on at {local_time(self._again())}, or with a larger {named('allow_spend')}"
+            f"{self._server.shown} costs money, and the {counted(self._most, 'prompt')} allowed in 24 h are used up; "
+            f"continues at {local_time(self._again())}, or with a larger {named('allow_spend')}"
         )
 
     def _again(self) -> datetime:

@@ -83,11 +83,11 @@ class Stalls:
     def _reason(self, seconds: float, item: Item | None, longest: float | None) -> str:
         what = f"{item.key}, which it runs," if item is not None else "what it runs"
         if not self._running:
-            what = "its queue, of which it runs nothing,"
+            what = "its queue, of which nothing is running,"
         known = f"; the longest of its recipe took {spoken_seconds(longest)}" if longest is not None else ""
         return (
             f"{self._context.client.url} answers, but {what} has not changed for {spoken_seconds(seconds)}{known}. "
             "If ComfyUI's log shows steps, or nvidia-smi a busy GPU, it is at work: run with "
-            f"{named('stall_seconds', math.inf)}. Restart it otherwise; the items stay submitted and are looked up by "
-            "the next burst, and none is blamed"
+            f"{named('stall_seconds', math.inf)}. Otherwise restart it; the items stay submitted, and "
+            "the next burst looks them up without charging an attempt"
         )

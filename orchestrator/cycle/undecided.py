@@ -135,7 +135,10 @@ class Undecided:
 def _of_endpoint(unread: Unread) -> BurstError:
     error = unread.error
     what = "history" if unread.endpoint == "history" else "files"
-    message = f"{error}; nobody's {what} could be read, so no item is charged; look at what stands before the server"
+    message = (
+        f"{error}; the {what} of no item could be read, so no attempt is charged; "
+        "check any proxy in front of the server"
+    )
     if isinstance(error, UnexpectedAnswer):
         return UnexpectedAnswer(message, status=error.status, passes=error.passes)
     if isinstance(error, ServerBusy):

@@ -100,7 +100,7 @@ def _identity(client: ComfyUI) -> Check:
         parts.append(f"{_of(facts['vram_free_bytes'], facts['vram_total_bytes'])} VRAM free")
     if isinstance(facts["ram_free_bytes"], int | float):
         parts.append(f"{spoken_bytes(facts['ram_free_bytes'])} RAM free")
-    parts.append("has /api/jobs" if facts["jobs_api"] else "no /api/jobs (history and queue are asked)")
+    parts.append("has /api/jobs" if facts["jobs_api"] else "no /api/jobs (uses history and queue)")
     return Check("server", "ok", ", ".join(parts), facts=facts)
 
 

@@ -344,7 +344,7 @@ class LogDocument(TypedDict):
     longest_gap: list[str] | None
     """Beginning and end of the longest time without a run."""
     fruitless_seconds: float
-    """Time in runs that ended no item."""
+    """Time in runs that finished no item."""
     running: str | None
     """The burst at work; null where none is."""
     remaining: int

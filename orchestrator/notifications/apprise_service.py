@@ -21,8 +21,8 @@ def refuse_unknown(url: str) -> None:
     scheme = url.partition(":")[0]
     if _apprise(scheme).Apprise.instantiate(url) is None:
         raise UsageError(
-            f"{scheme}:// is no address that Apprise takes; see https://github.com/caronc/apprise/wiki, or write a "
-            "webhook's http:// or https://"
+            f"{scheme}:// is not an address that Apprise supports; see https://github.com/caronc/apprise/wiki, or "
+            "write a webhook's http:// or https://"
         )
 
 
@@ -37,7 +37,7 @@ def send(url: str, text: str, picture: Callable[[], bytes | None]) -> str | None
     except UsageError as error:
         return str(error)
     if not service.add(url):
-        return f"Apprise does not take this {scheme}:// address"
+        return f"Apprise does not accept this {scheme}:// address"
     with tempfile.TemporaryDirectory(prefix="burst-notify-") as folder:
         image = picture()
         attached = None
@@ -49,7 +49,7 @@ def send(url: str, text: str, picture: Callable[[], bytes | None]) -> str | None
         # A service that takes no attachment, or none of this size, still takes the text.
         if attached is not None and service.notify(body=text, title=_TITLE):
             return None
-    return f"the {scheme}:// service did not take it"
+    return f"the {scheme}:// service rejected it"
 
 
 def _apprise(scheme: str) -> Any:

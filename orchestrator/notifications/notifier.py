@@ -81,7 +81,7 @@ class Notifier:
                         self._idle.set()
                 self._wake.wait()
         except BurstError as error:
-            self._note(f"what became of telling others is not noted: {error}")
+            self._note(f"the result of a notification could not be recorded: {error}")
         finally:
             self._idle.set()
 

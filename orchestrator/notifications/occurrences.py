@@ -162,7 +162,7 @@ class _Seen:
             about = f"{_STUCK}{runs}"
             if self._is_any_due and self._fruitless >= runs and about not in known.lasting:
                 left = counted(self._counts.remaining)
-                text = f"The last {self._fruitless} runs ended no item; {left} remaining. `burst log` says why"
+                text = f"The last {self._fruitless} runs finished no item; {left} remaining. `burst log` says why"
                 data = {"runs": runs, "fruitless_runs": self._fruitless, "remaining": self._counts.remaining}
                 yield _occurrence("job.stuck", about, text, data, now)
 

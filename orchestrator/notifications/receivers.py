@@ -168,7 +168,7 @@ def remove_receivers(state: Path, names: Sequence[str], *, clock: Clock | None =
             return [Receiver(id=one.id, url="", at=now, removed=True) for one in found]
 
         gone = store.notices.change(edit)
-        lines = tuple(f"{one.id} is notified no more" for one in gone if isinstance(one, Receiver))
+        lines = tuple(f"{one.id} is no longer notified" for one in gone if isinstance(one, Receiver))
         return NotifyReport("remove", _listed(store.notices.read()), lines)
 
 

@@ -101,9 +101,9 @@ class Outputs:
     def in_the_way(self, place: Place) -> str:
         """What to say of a place that is occupied."""
         if self._overwrite and not self._root.is_directory(place):
-            return f"{place} is another item's already; give one of the two another filename or subfolder"
+            return f"{place} already belongs to another item; give one of the two another filename or subfolder"
         return (
-            f"{place} is there already and is not this item's; "
+            f"{place} already exists and does not belong to this item; "
             "move it away, choose another output directory (`burst update --output`), or run with "
             f"{named('overwrite', True)}"
         )

@@ -47,7 +47,7 @@ class ApiKeys:
                     self._digests = _digests(self._path)
                 except SettingsError as error:
                     self._digests = ()
-                    _log.warning("no API key is accepted until this is mended: %s", error)
+                    _log.warning("no API key is accepted until this is fixed: %s", error)
             return self._digests
 
 
@@ -73,9 +73,9 @@ def _digests(path: Path) -> tuple[bytes, ...]:
 def _refuse_open(path: Path, found: os.stat_result) -> None:
     """Errors: SettingsError."""
     if not (operating_system.is_own(found.st_uid) or found.st_uid == operating_system.ROOT):
-        raise SettingsError(f"{path}: belongs to another user; keys are taken from this user's or root's files only")
+        raise SettingsError(f"{path}: belongs to another user; keys are only read from files of this user or root")
     if found.st_mode & operating_system.OTHERS:
-        raise SettingsError(f"{path}: others may read or write it, and it holds keys; chmod 600 {path}")
+        raise SettingsError(f"{path}: other users can read or write it, and it holds keys; chmod 600 {path}")
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedState
 from state.item import Item, OutputRecord
 
-READ_ONLY = "No state knows this batch any more, so nothing can be noted of its images"
+READ_ONLY = "This batch belongs to no state any more, so its images cannot be marked"
 
 
 @dataclass(frozen=True)

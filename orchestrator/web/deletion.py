@@ -51,7 +51,7 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
         raise Refused(404, NOT_FOUND, "image")
     state, (item, output) = found[0], found[2][image]
     if version is not None and version != version_of(output.sha256):
-        raise Refused(409, "This is another image than the one that was shown: load the page again", "v")
+        raise Refused(409, "This image has changed since it was shown: reload the page", "v")
     if state.placement.leads_out(item, output.path):
         raise Refused(404, NOT_FOUND, "image")
     with _opened(state) as (_, trash):
@@ -149,7 +149,7 @@ def _shown(state: WatchedState, one: Trashed) -> TrashedImage:
 def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch]:
     found = library.watched.find(batch_id)
     if found is None and batch_id in library.orphaned_batches.batches():
-        raise Refused(409, "No state knows this batch any more: remove its directory by hand", "batchId")
+        raise Refused(409, "This batch belongs to no state any more: remove its directory by hand", "batchId")
     if found is None:
         raise Refused(404, "Batch not found", "batchId")
     return found

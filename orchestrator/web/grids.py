@@ -20,7 +20,7 @@ LARGEST_BATCH = 10_000
 MOST_CELLS = 4_000
 PROMPTS = "prompt"
 """What the axis of several prompts is called."""
-_NO_SWEEP = "This batch is no sweep: it has no axes, so there is no grid of it"
+_NO_SWEEP = "This batch is not a sweep, so it has no grid"
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _sentences(there: Sequence[Trouble], servers: int, *, stops_all: bool, compl
     if away:
         yield f"ComfyUI is not answering ({_hosts(away)})."
     if busy:
-        yield f"ComfyUI is overloaded ({_hosts(busy)}); it is asked again."
+        yield f"ComfyUI is overloaded ({_hosts(busy)}); burst tries again."
     yield from (f"{one.message.rstrip('.')}." for one in there if one.kind == "stopped")
     if stops_all and away:
         it = "it" if len(away) == 1 else "them"

@@ -29,7 +29,7 @@ def create_json(location: Location, contents: Contents, *, disk: Disk | None = N
     disk = disk or Disk()
     parts = JsonParts(location, disk=disk)
     if parts.exists():
-        raise StateError(location.path, "there is a state already; name a place where there is none")
+        raise StateError(location.path, "a state already exists here; choose another place")
     _make_folder(parts.folder, disk)
     if contents.settings is not None:
         parts.settings.write(contents.settings)

@@ -71,7 +71,7 @@ def _of_postgresql(error: DBAPIError, where: str, said: str, *, has_written: boo
         return NotAllowed(where, reason, "name a role that may, or have it granted (docs/many-hosts.md)")
     if code == _FULL or any(part in said for part in _WHERE_FULL):
         return StateAway(
-            f"{where}: PostgreSQL takes no further connection ({said})",
+            f"{where}: PostgreSQL accepts no further connection ({said})",
             advice="start fewer runs, raise max_connections or use pgbouncer, then run again: nothing is lost",
             was_connected=False,
         )

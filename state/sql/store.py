@@ -104,7 +104,7 @@ class SqlStore(SqlReader):
                 store._database.lock(connection, "state")
                 if connection.scalar(select(documents.c.name).where(documents.c.name == "created")) is not None:
                     where = store.location.shown()
-                    raise StateError(where, "there is a state already; name a place where there is none")
+                    raise StateError(where, "a state already exists here; choose another place")
                 store._take_in(connection, contents)
         finally:
             store.close()

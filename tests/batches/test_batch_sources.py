@@ -134,8 +134,8 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "standard input: there is no prompt in it"),
-        (b"\xef\xbb\xbf \n\n", "standard input: there is no prompt in it"),
+        (b"", "standard input: it holds no prompt"),
+        (b"\xef\xbb\xbf \n\n", "standard input: it holds no prompt"),
         (b"\xef\xbb\xbfgr\xf6\xdfe", "standard input: not UTF-8 at byte 5; save it as UTF-8"),
         ("prompt".encode("utf-16-le"), "standard input: a NUL at byte 1"),
     ],
@@ -161,7 +161,7 @@ def test_a_list_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 
 REFUSED = [
-    ("csv", "prompt", "there is no prompt in it"),
+    ("csv", "prompt", "it holds no prompt"),
     ("csv", "\ntext,cfg\na,7", "line 2: no column is called `prompt`, only 'text', 'cfg'"),
     ("csv", "\nprompt,text\na,7", r"line 2, column 'text': .* no binding 'text'"),
     ("csv", "a cat,20\na dog,30", r"line 1 is not a heading row \('a cat', '20'\); put a row above it"),
@@ -181,11 +181,11 @@ REFUSED = [
     ("csv", "prompt,cfg\na,7\n  ,8", "line 3: the prompt is empty"),
     ("csv", "prompt,cfg\na cat, black,7", "line 2: 3 cells under 2 columns, the first too many is '7'"),
     ("csv", "prompt,,cfg\na,b,7", "line 2: 'b' stands in a column without a heading"),
-    ("csv", 'prompt\na\n"b\nc', "line 3: this row is no CSV: unexpected end of data"),
-    ("csv", 'prompt\n"b"c', "line 2: this row is no CSV"),
-    ("csv", "prompt\n" + "x" * 200_000, "line 2: this row is no CSV: field larger"),
-    ("jsonl", '"a"\n{"prompt": "a",}', "line 2, character 16: no JSON"),
-    ("jsonl", "a cat", "line 1, character 1: no JSON"),
+    ("csv", 'prompt\na\n"b\nc', "line 3: this row is not valid CSV: unexpected end of data"),
+    ("csv", 'prompt\n"b"c', "line 2: this row is not valid CSV"),
+    ("csv", "prompt\n" + "x" * 200_000, "line 2: this row is not valid CSV: field larger"),
+    ("jsonl", '"a"\n{"prompt": "a",}', "line 2, character 16: not JSON"),
+    ("jsonl", "a cat", "line 1, character 1: not JSON"),
     ("jsonl", '["a"]', "line 1: an object or a text stands on each line, not '\\[\"a\"\\]'"),
     ("jsonl", "5", "line 1: an object or a text"),
     ("jsonl", '"a"\n""', "line 2: the prompt is empty"),

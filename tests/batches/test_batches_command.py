@@ -88,7 +88,7 @@ def test_clean_removes_the_old_ones_alone_and_first_says_what(album: Album) -> N
     assert (document["batches"], document["removed"], document["dry_run"]) == (["b_old"], ["b_old/001.png"], False)
     assert album.files() == ["b_new", "b_new/001.png"]
     assert [batch["batch"] for batch in said("batches", "list")["batches"]] == ["b_new"]
-    assert burst(*clean).stdout == "No batch that has ended is that old.\n"
+    assert burst(*clean).stdout == "No ended batch is that old.\n"
     assert said("status")["counts"][Status.COMPLETED] == 2
     burst("batches", "clean", code=2)
     burst("batches", "clean", "--older-than", "soon", code=2)

@@ -220,7 +220,7 @@ def test_items_and_batches_by_name_each_once(project: Project) -> None:
 
 def test_a_name_of_neither_changes_nothing(project: Project) -> None:
     for wrong, near in (
-        ("20300101_120000_abaa", "close to it: 20300101_120000_aaaa"),
+        ("20300101_120000_abaa", "similar: 20300101_120000_aaaa"),
         ("20300101", "2 batches"),
         (f"{NAMES[0]}/0022", f"{NAMES[0]}/002"),
         ("", "no batch ''"),

@@ -146,7 +146,7 @@ def test_combinations_have_file_names_of_their_own(tmp_path: Path, layout: str) 
     [
         ({"prompt": "__n__ __n__ __n__", "combinatorial": 0}, "1000000000 combinations"),
         ({"prompt": "__n__", "combinatorial": 0, "count": 999}, "1000 combinations × 999 variations are 999000 items"),
-        ({"prompt": "{|}"}, "prompt: the prompt is empty with what was chosen"),
+        ({"prompt": "{|}"}, "prompt: the prompt is empty with the choices made"),
     ],
 )
 def test_what_cannot_be_a_batch(tmp_path: Path, said: dict[str, Any], words: str) -> None:

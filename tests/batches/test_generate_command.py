@@ -75,9 +75,9 @@ LISTS = {
     "a seed in a row": ("--csv", "prompt,seed\na fox,-4\n", "line 2"),
     "a sampler in a row": ("--csv", "prompt,sampler\na fox,euler\na cat,eulr\n", "did you mean 'euler'"),
     "a key that nobody binds": ("--jsonl", '{"prompt": "a fox", "stepps": 4}\n', "did you mean 'steps'"),
-    "no prompt": ("--prompts-file", "# nothing\n\n", "there is no prompt in it"),
-    "an empty prompt file": ("--prompt-file", "\n", "there is no prompt in it"),
-    "a file that is no sidecar": ("--from", "a fox\n", "no sidecar of burst, and no PNG"),
+    "no prompt": ("--prompts-file", "# nothing\n\n", "it holds no prompt"),
+    "an empty prompt file": ("--prompt-file", "\n", "it holds no prompt"),
+    "a file that is no sidecar": ("--from", "a fox\n", "neither a sidecar of burst nor a PNG"),
 }
 
 

@@ -392,7 +392,7 @@ class TestPriorities:
         scene.begin(sandbox.url, count=4)
         fourth, third = "prompts/4.txt", "prompts/3.txt"
         set_priority(scene.state, ["prompts/2.txt"], "urgent")
-        assert set_priority(scene.state, [fourth], "first").as_text().startswith("1 item before all others now")
+        assert set_priority(scene.state, [fourth], "first").as_text().startswith("1 item now before all others")
         document = scene.burst("priority", third, "first")
         assert (document["priority"], document["items"]) == ("urgent", [third])
         with open_store(scene.state) as store:
@@ -462,7 +462,7 @@ class TestEditing:
             "edit", "prompts/2.txt", "--prompt", "a better one", "--negative", "fog", "--set", "steps=3"
         )
         assert document["items"] == ["prompts/2.txt"]
-        assert document["notes"] == ["prompts/2.txt is not read any more for prompts/2.txt"]
+        assert document["notes"] == ["prompts/2.txt is no longer read for prompts/2.txt"]
         item = scene.item("prompts/2.txt")
         assert (item.prompt_text, item.inputs) == ("a better one", {"negative": "fog", "steps": 3})
         scene.run()

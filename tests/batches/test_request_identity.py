@@ -203,7 +203,7 @@ def test_queued_twice_it_is_there_once(ask: Ask, place: Place) -> None:
     assert len(place.items()) == 2
     assert second.as_text().splitlines()[:2] == [
         f"Batch {first.record.batch}: 2 items, 2 left",
-        f"Note: the same request has batch {first.record.batch} already, so no other was made; "
+        f"Note: the same request already made batch {first.record.batch}, so no new one was made; "
         "always_new=True makes one",
     ]
 

@@ -87,6 +87,6 @@ def test_a_disk_that_is_full_after_the_journal_has_it_undoes_nothing(
 
 def test_a_name_of_nothing_changes_nothing(state: Path) -> None:
     before = state.read_bytes()
-    with pytest.raises(UsageError, match="no item and no batch 'heros'; close to it: hero"):
+    with pytest.raises(UsageError, match="no item and no batch 'heros'; similar: hero"):
         retry(state, [HERO, "heros"])
     assert state.read_bytes() == before

@@ -140,7 +140,7 @@ def test_the_same_list_with_another_workflow_behind_a_name_is_another_request(st
 
 
 def test_what_was_left_out_is_said_by_the_plan_and_by_the_call_that_adds(studio: Studio) -> None:
-    note = f"{studio.home / 'list.csv'}: columns left out, because nothing takes them: 'owner'"
+    note = f"{studio.home / 'list.csv'}: columns ignored, because nothing uses them: 'owner'"
     planned = studio.generate("prompt,owner\na,me\n", ignore_columns=True, dry_run=True)
     assert isinstance(planned, Planned)
     assert (planned.as_json()["notes"], f"Note: {note}" in planned.as_text()) == ([note], True)

@@ -365,7 +365,7 @@ def picture_without_graph() -> bytes:
         (picture_without_graph(), "this image holds no ComfyUI workflow"),
         (b"\xff\xd8\xff\xe0 a JPEG", "not UTF-8 at byte 0"),
         (b"", "it does not say that it is burst.sidecar/1"),
-        (b"just a prompt", "line 1: 'just a prompt' is no `key: value`"),
+        (b"just a prompt", "line 1: 'just a prompt' is not `key: value`"),
         (b'{"inputs": {}}', "it does not say that it is burst.sidecar/1"),
         (b'{"inputs": ', "Expecting value"),
         (b'{"schema": "burst.sidecar/1", "inputs": []}', "it does not say"),

@@ -331,7 +331,7 @@ def test_the_report_says_what_of_each_kind(scene: SyncScene) -> None:
     assert "1 added, 1 changed (1 redone), 1 gone (1 pending), 1 unchanged" in text
     assert "~ " in text
     assert "image_001.png (x): d [rendered again under its name]" in text
-    assert "1 item without a row still due; prune=True cancels such" in text
+    assert "1 item without a row still due; prune=True cancels them" in text
     assert "Nothing was changed." in text
     document = scene.sync().as_json()
     assert (document["added_total"], document["changed_total"], document["gone_total"]) == (1, 1, 1)

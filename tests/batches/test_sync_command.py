@@ -34,7 +34,7 @@ def test_a_plan_the_batch_and_nothing_more_to_do(scene: SyncScene) -> None:
     assert not scene.state.exists()
     made = json.loads(sync(*said).stdout)
     assert (made["created"], made["added_total"], made["next"]) == (True, 2, "burst run")
-    assert made["notes"] == ["list.csv: columns left out, because nothing takes them: 'note'"]
+    assert made["notes"] == ["list.csv: columns ignored, because nothing uses them: 'note'"]
     assert [item.inputs["seed"] for item in scene.items()] == [0, 0]
     scene.write("id,prompt", "x,a")
     gone = sync("--prune")

@@ -90,7 +90,7 @@ FAULTY = [
     ([["prompt", None], ["a", 7]], "row 2: '7' stands in a column without a heading"),
     ([["prompt", "steps"], [None, 7]], "row 2: the prompt is empty"),
     ([["prompt", "ok"], ["a", True]], "row 1, column 'ok'"),
-    ([[], []], "there is no prompt in it"),
+    ([[], []], "it holds no prompt"),
 ]
 
 
@@ -185,7 +185,7 @@ def test_columns_that_nothing_takes_are_left_out_on_request() -> None:
     text = "prompt,note,cfg,,owner\na,see mail,7,x,me\n"
     assert rows("csv", text, ignore_columns=True) == [("a", {"cfg": 7})]
     assert listed("csv", text, ignore_columns=True).notes == (
-        "standard input: columns left out, because nothing takes them: 'note', 'owner'",
+        "standard input: columns ignored, because nothing uses them: 'note', 'owner'",
     )
     jsonl = '{"prompt": "a", "note": 1}\n{"prompt": "b", "owner": [1]}'
     assert rows("jsonl", jsonl, ignore_columns=True) == [("a", {}), ("b", {})]
@@ -206,7 +206,7 @@ REFUSED = [
     ("prompt,count\na,0", "line 2, column 'count': a row has from 1 to 999 variations; '0' is not"),
     ("prompt,count\na,1000", "line 2, column 'count': a row has from 1 to 999"),
     ("prompt,count\na,1.5", "line 2, column 'count': a row has from 1 to 999"),
-    ("prompt,priority\na,soon", "line 2, column 'priority': 'soon' is none of urgent, high"),
+    ("prompt,priority\na,soon", "line 2, column 'priority': 'soon' is not one of urgent, high"),
     ("prompt,seed\na,-2", "line 2, column 'seed': seed is from 0"),
     ("prompt,id,ID\na,b,c", "line 1: 'id' and 'ID' both set id"),
 ]

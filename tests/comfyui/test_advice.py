@@ -48,7 +48,7 @@ def test_a_challenge_page_is_tried_again_later(body: str, headers: dict[str, str
     assert isinstance(error, UnexpectedAnswer)
     assert not error.needs_a_person
     assert error.exit_code == 75
-    assert "wants to see a browser" in str(error)
+    assert "requires a browser" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_402_and_429_of_a_paying_api_are_told_apart() -> None:
     too_fast = error_of(429, '{"error": "too many requests"}', headers={"Retry-After": "3"})
     assert isinstance(too_fast, ServerBusy)
     assert too_fast.retry_after_seconds == 3
-    assert "what limits the requests" in str(too_fast)
+    assert "what limits requests" in str(too_fast)
 
 
 def test_413_names_the_server_s_own_limit() -> None:
@@ -81,7 +81,7 @@ def test_413_names_the_server_s_own_limit() -> None:
     assert "ComfyUI's own limit of 100 MB" in str(own)
     assert "--max-upload-size" in str(own)
     proxy = error_of(413, "<html><h1>413 Request Entity Too Large</h1><center>nginx</center></html>", headers=HTML)
-    assert "what stands before the server" in str(proxy)
+    assert "a proxy in front of the server" in str(proxy)
     assert "--max-upload-size" not in str(proxy)
 
 
@@ -147,4 +147,4 @@ def test_a_connection_that_is_closed_without_an_answer_gets_the_hint() -> None:
     responses.add("GET", "http://gpu.test:443/api/queue", body=RequestsConnectionError("RemoteDisconnected"))
     with ComfyUI("http://gpu.test:443", retry_seconds=0.0) as client, pytest.raises(ServerUnreachable) as raised:
         client.queue()
-    assert "it may want TLS: try https://gpu.test" in str(raised.value)
+    assert "it may require TLS: try https://gpu.test" in str(raised.value)

@@ -319,7 +319,10 @@ def test_what_no_comfyui_answers_is_another_program(status: int, body: str, advi
         ComfyUI(URL).queue()
     read = {200: "Sign & in", 400: "The plain HTTP request was sent to HTTPS port", 404: "Bad gateway nginx"}
     said = read[status] if body.startswith("<") else body
-    assert str(caught.value) == f"{URL}: GET /queue answered {status} ({said}): no ComfyUI answers so; {advice}"
+    assert (
+        str(caught.value)
+        == f"{URL}: GET /queue answered {status} ({said}): ComfyUI does not answer like this; {advice}"
+    )
 
 
 @pytest.mark.parametrize("known", ["/api", ""])
@@ -349,7 +352,7 @@ def test_a_server_s_words_cannot_drive_the_terminal() -> None:
 def test_a_post_does_not_follow_a_redirect() -> None:
     responses.add("GET", f"{URL}/api/prompt", json=INFO)
     responses.add("POST", f"{URL}/api/prompt", status=307, headers={"Location": "https://comfy.test/api/prompt"})
-    with pytest.raises(UnexpectedAnswer, match=r"it wants TLS; use https://comfy\.test as the server's"):
+    with pytest.raises(UnexpectedAnswer, match=r"it requires TLS; use https://comfy\.test as the server's"):
         submit(ComfyUI(URL))
     assert len(responses.calls) == 2
 

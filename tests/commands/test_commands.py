@@ -220,7 +220,7 @@ def test_an_unknown_item_is_named_with_near_ones(project: Path) -> None:
     burst("init", "prompts", "--template", "smoke")
     message = burst("retry", "prompts/EP02/aa.txt", code=2).stderr
     assert "prompts/EP02/aa.txt" in message
-    assert "close to it: prompts/EP02/a.txt" in message
+    assert "similar: prompts/EP02/a.txt" in message
 
 
 def test_verify_names_missing_cut_and_changed_files_and_repairs(project: Path) -> None:

@@ -99,7 +99,7 @@ def test_hidden_commands_are_in_the_changelog() -> None:
 def test_commands_stand_under_their_tasks_each_once() -> None:
     found = sections(help_of())
     assert list(found) == [
-        *("Options", "Every day", "Items in hand", "Batches and history", "Servers, workflows and the browser"),
+        *("Options", "Every day", "Change items", "Batches and history", "Servers, workflows and the browser"),
         *("Unattended", "Many hosts", "Agents and scripts", "Repair", "Try it"),
     ]
     listed = re.findall(r"^  (\w+)  ", "".join(found[heading] for heading in list(found)[1:]), flags=re.MULTILINE)

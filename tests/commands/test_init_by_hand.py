@@ -79,14 +79,14 @@ def test_without_a_template_it_says_how_to_name_one() -> None:
 def test_twice_says_nothing_new() -> None:
     init("--template", "flow.json", "--server", NOBODY)
     (unreachable,) = init("--template", "flow.json", "--server", NOBODY)["notes"]
-    assert "nobody answers" in unreachable
+    assert "no response from" in unreachable
 
 
 def test_items_with_recipes_keep_them_and_it_is_said(home: Path) -> None:
     init("texts", "--state", "other.json", "--template", "flow.json", "--server", NOBODY)
     (home / "new.json").write_text(json.dumps(small_template(save_nodes=2)))
     note, *_ = init("--state", "other.json", "--template", "new.json")["notes"]
-    assert "2 items of these were added before and keep what they were added with" in note
+    assert "2 items of these were added before and keep their recipe" in note
     assert "`burst update`" in note
 
 

@@ -145,7 +145,7 @@ def test_an_output_that_is_a_file(home: Path, sandbox: Sandbox) -> None:
 
 def test_https_to_a_server_without_tls(sandbox: Sandbox) -> None:
     document = init("--template", "flow.json", "--server", sandbox.url.replace("http:", "https:"))
-    assert f"speaks no TLS; try {sandbox.url}" in document["notes"][0]
+    assert f"does not speak TLS; try {sandbox.url}" in document["notes"][0]
     assert document["next"] == f"burst init prompts --server {sandbox.url}"
     assert init("--server", sandbox.url)["notes"] == []
 
@@ -182,7 +182,7 @@ def test_nobody_there_is_a_note_within_two_seconds(home: Path) -> None:
         )
         assert time.monotonic() - started < 4
     refused, late = document["notes"]
-    assert refused.startswith(f"nobody answers at {NOBODY}: start ComfyUI there")
+    assert refused.startswith(f"no response from {NOBODY}: start ComfyUI there")
     assert "no answer within 2 s" in late
     assert document["next"] == "burst run"
     with open_store(home / "re_render_state.json", read_only=True) as store:

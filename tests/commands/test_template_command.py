@@ -171,7 +171,7 @@ def test_the_usual_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_several_servers_are_too_many(monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]) -> None:
     monkeypatch.setenv("COMFYUI_URL", "http://c http://d")
     words = template("check", "smoke", "--server", *said, code=2).stderr
-    assert "this asks one server, and 2 are set" in words
+    assert "this command uses one server, and 2 are set" in words
 
 
 def test_a_server_that_is_not_there() -> None:

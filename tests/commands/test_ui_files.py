@@ -159,7 +159,7 @@ def test_an_export_twice_and_onto_something_else(home: Path, sandbox: Sandbox) -
     burst(*export)
     assert (home / "api.json").stat().st_mtime_ns == before.st_mtime_ns
     (home / "api.json").write_text("mine")
-    assert "api.json is there already" in burst(*export, code=2)
+    assert "api.json already exists" in burst(*export, code=2)
     assert (home / "api.json").read_text() == "mine"
     burst(*export, "--overwrite")
     assert (

@@ -205,9 +205,9 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         *(
             (f"run --stall-seconds {value}", "--stall-seconds", words)
             for value, words in {
-                "0": "0 is not above 0",
-                "-5": "-5 is not above 0",
-                "nan": "nan is not above 0",
+                "0": "0 is out of range",
+                "-5": "-5 is out of range",
+                "nan": "nan is out of range",
                 "inf": "`off`",
                 "soon": "'soon' is neither",
                 "OFF": "'OFF' is neither",
@@ -748,10 +748,10 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("template export smoke", "--output", "Missing option"),
         ("template export smoke -o", "-o", "requires an argument"),
         ("template export smoke -o ''", "the path is empty"),
-        ("template export smoke -o dir", "dir is there already", "another name"),
-        ("template export smoke -o plain.txt", "plain.txt is there already", "--overwrite"),
+        ("template export smoke -o dir", "dir already exists", "another name"),
+        ("template export smoke -o plain.txt", "plain.txt already exists", "--overwrite"),
         ("template export smoke -o none/api.json", "none/api.json", "cannot be written"),
-        ("template export smoke -o dir --overwrite", "dir is there already"),
+        ("template export smoke -o dir --overwrite", "dir already exists"),
         ("template export ui.json -o api.json", "ui.json", "no server answers"),
         ("template export no-such -o api.json", "no-such", "No such file"),
         ("template show ui.json --server nonsense://x", "--server", "must be http:// or https://"),

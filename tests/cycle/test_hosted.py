@@ -253,7 +253,7 @@ def test_a_limit_of_24_hours_is_counted_in_the_store(scene: Scene) -> None:
     scene.server.terms, scene.options, scene.to_add = PAID, Options(allow_spend=4), 7
     assert [item.status for item in scene.run(3)] == [COMPLETED] * 3 + [PENDING] * 4
     message = scene.refused(SpendLimitReached, 3)
-    assert "the 4 prompts of these 24 hours are sent" in message
+    assert "the 4 prompts allowed in 24 h are used up" in message
     assert scene.posts() == 4
     scene.refused(SpendLimitReached, 3)
     assert scene.posts() == 4

@@ -257,7 +257,7 @@ class TestAServerThatStayedUp:
         scene.run(1)
         scene.leave()
         scene.server.restart()
-        check_again(scene, ".webm files are whole", posts=3, files=1)
+        check_again(scene, ".webm files are complete", posts=3, files=1)
 
     @pytest.mark.parametrize("is_cut", [False, True])
     def test_a_video_whose_end_shows_is_taken_after_a_restart_if_it_is_there(

@@ -194,7 +194,7 @@ def test_files_that_stay_refused_end_the_burst_and_charge_nobody(scene: Scene, f
     """None of three items' files comes: that is no item's failure. Rendered once, whatever it takes."""
     told = scene.fail(TransientError, first(10**6, "GET /api/view", fault))
     assert words in told
-    assert "nobody's files could be read, so no item is charged" in told
+    assert "the files of no item could be read, so no attempt is charged" in told
     assert not list(scene.folder.rglob("*.part"))
     assert scene.statuses() == [SUBMITTED] * 3
     scene.check_next_run()

@@ -79,7 +79,7 @@ def test_a_history_that_is_unreadable_for_every_prompt_charges_nobody(
     scene.server.fault = first(10**6, HISTORY, page)
     for _ in range(4):
         told = scene.refused(5, max_attempts=max_attempts)
-        assert "nobody's history could be read, so no item is charged" in told
+        assert "the history of no item could be read, so no attempt is charged" in told
         assert f"answered {page.status}" in told
         assert scene.posts() == 5, "bounded by its size, and nothing more while these are unread"
     items = scene.items()
@@ -161,7 +161,7 @@ def test_the_last_entry_that_cannot_be_read_fails_where_others_can_be(tmp_path: 
     (tmp_path / "other").mkdir()
     scene.server.fault = first(10**6, HISTORY, HOSTED)
     for _ in range(3):
-        assert "nobody's history" in scene.refused(5)
+        assert "the history of no item" in scene.refused(5)
     assert [(item.status, item.attempts) for item in scene.items()] == [(SUBMITTED, 0)]
 
 
@@ -187,4 +187,4 @@ def test_one_of_two_servers_whose_history_cannot_be_read_is_not_fed_for_ever(tmp
     assert len(blind.accepted) <= 2
     assert [item.status for item in items].count(COMPLETED) == 60 - len(blind.accepted)
     assert {item.attempts for item in items} == {0}
-    assert "nobody's history could be read" in str(simulation.workers[0].lost)
+    assert "the history of no item could be read" in str(simulation.workers[0].lost)

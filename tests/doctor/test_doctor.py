@@ -185,7 +185,7 @@ def test_a_dead_server_is_a_problem_within_seconds(project: Path) -> None:
 
 def test_a_wrong_address_is_a_problem_with_the_address_to_try(project: Path, sandbox: Sandbox) -> None:
     document = examined("--server", sandbox.url.replace("http:", "https:"), code=1)
-    assert "speaks no TLS" in named(document, "server")["message"]
+    assert "does not speak TLS" in named(document, "server")["message"]
     assert document["next"] == f"burst run --server {sandbox.url}"
 
 
@@ -606,7 +606,7 @@ def test_a_file_in_the_place_of_an_output(project: Path) -> None:
     place.write_bytes(b"somebody's")
     (output,) = [check for check in examined(code=1)["checks"] if check["verdict"] == "problem"]
     assert (output["name"], output["facts"]) == ("output", {"count": 1, "items": ["prompts/p1.txt"]})
-    assert "p1.png is there already and is not this item's" in output["message"]
+    assert "p1.png already exists and does not belong to this item" in output["message"]
 
 
 def test_a_dangling_link_where_the_output_directory_should_be(project: Path) -> None:

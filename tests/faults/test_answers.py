@@ -128,7 +128,7 @@ def test_a_challenge_page_is_waited_out_by_the_next_run(
     report = burst(project)
     assert report.exit_code == 75
     assert report.reason is not None
-    assert "wants to see a browser" in report.reason
+    assert "requires a browser" in report.reason
     check_untouched(project)
     proxy.heal()
     check_next_run(project, sandbox)

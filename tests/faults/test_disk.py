@@ -245,7 +245,7 @@ def test_a_foreign_file_that_may_not_be_read_is_in_the_way_of_one_item_alone(
     ended = run_without_rights(project, "run", "--json", "--poll-interval", "0.2")
     assert ended.code == 1, ended.err
     ((failure),) = ended.report["failures"]
-    assert "prompt_002.png is there already and is not this item's" in failure["message"]
+    assert "prompt_002.png already exists and does not belong to this item" in failure["message"]
     assert project.statuses() == ["completed", "failed", "completed"]
     theirs.chmod(0o600)
     assert theirs.read_bytes() == b"a photograph"

@@ -264,7 +264,7 @@ class TestASecondState:
         for item in items:
             assert item.error is not None
             assert item.error.kind == "output_refused"
-            advice = ("is there already and is not this item's", "another output directory", "overwrite")
+            advice = ("already exists and does not belong to this item", "another output directory", "overwrite")
             assert all(words in item.error.message for words in advice)
 
     def test_that_comes_later_renders_nothing_and_replaces_nothing(

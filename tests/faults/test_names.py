@@ -94,7 +94,7 @@ def test_on_a_disk_that_folds_names_neither_twin_replaces_the_other(
     key, message = failure(reports[-1])
     (done,) = (item.key for item in project.items(Status.COMPLETED))
     assert {done, key} == {"one", "two"}
-    assert "is there already and is not this item's" in message
+    assert "already exists and does not belong to this item" in message
     assert len(os.listdir(project.output / "EP01")) == 1
     assert verify_outputs(project.state).problems == ()
     rendered = sandbox.counts()["rendered_by_item"]
@@ -159,7 +159,7 @@ def test_overwrite_spares_what_other_items_of_the_state_have_there(
     reports = [burst(project, size=1, overwrite=True, until_done=until_done) for _ in range(1 if until_done else 3)]
     ((key, message),) = (told for report in reports for told in report.failures)
     ready_together = until_done and not folds
-    assert ("is saved under the same name" if ready_together else "is another item's already") in message
+    assert ("is saved under the same name" if ready_together else "already belongs to another item") in message
     assert len(project.items(Status.COMPLETED)) == 2
     assert len(os.listdir(project.output / "EP01")) == 1
     assert verify_outputs(project.state).problems == ()

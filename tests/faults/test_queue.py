@@ -111,7 +111,7 @@ def test_a_server_whose_worker_died_is_called_stalled(
     report = stalled(project, sandbox)
     assert report.exit_code == 75
     assert report.reason is not None
-    assert all(word in report.reason for word in (sandbox.url, "answers, but", "has not changed", "Restart it"))
+    assert all(word in report.reason for word in (sandbox.url, "answers, but", "has not changed", "restart it"))
     assert {(item.status, item.attempts) for item in project.items()} == {(Status.SUBMITTED, 0)}
     sandbox.restart()
     sandbox.release()

@@ -67,7 +67,7 @@ def test_a_history_that_nobody_can_read_costs_no_item(
     for _ in range(2):
         report = burst(project, size=3)
         assert (report.exit_code, report.failed) == (2, 0)
-        assert "nobody's history could be read" in str(report.reason)
+        assert "the history of no item could be read" in str(report.reason)
     assert sandbox.counts()["posts"] == 3
     assert {(item.attempts, item.error) for item in project.items()} == {(0, None)}
     sandbox.change(unreadable_history=False)

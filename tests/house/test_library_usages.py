@@ -43,10 +43,10 @@ SPECS: list[tuple[dict[str, Any], str]] = [
     ({"profile": ""}, "profile: the name is empty"),
     ({"stem": "../x"}, "stem"),
     ({"name": "1st"}, "name '1st': a batch's name"),
-    ({"seed_mode": "randm"}, "seed_mode: 'randm' is none of increment, random, fixed"),
-    ({"priority": "top"}, "priority: 'top' is none of"),
-    ({"layout": "flat"}, "layout: 'flat' is none of"),
-    ({"on_error": "retry"}, "on_error: 'retry' is none of stop, continue"),
+    ({"seed_mode": "randm"}, "seed_mode: 'randm' is not one of increment, random, fixed"),
+    ({"priority": "top"}, "priority: 'top' is not one of"),
+    ({"layout": "flat"}, "layout: 'flat' is not one of"),
+    ({"on_error": "retry"}, "on_error: 'retry' is not one of stop, continue"),
     ({"notify": ("example.org",)}, "notify: write an address"),
     ({"seed": -2}, "seed: seed is from 0"),
     ({"seed": 2**64 - 1, "count": 2}, "seed: 18446744073709551615, and one more"),
@@ -184,7 +184,7 @@ CALLS: list[tuple[str, Callable[[], object], tuple[str, ...]]] = [
     (
         "masks",
         lambda: init(images=True, masks="mask.png"),
-        ("masks 'mask.png': say {stem} once",),
+        ("masks 'mask.png': use {stem} exactly once",),
     ),
     (
         "forgotten",

@@ -239,7 +239,7 @@ def test_an_original_is_never_overwritten(make_project: MakeProject, sandbox: Sa
     project.take_recipes_out()
     ended = project.run("--overwrite", "--output", str(project.photos))
     assert ended.code == 1
-    assert "photo_001.png is another item's already" in str(ended.report["failures"])
+    assert "photo_001.png already belongs to another item" in str(ended.report["failures"])
     assert {path: path.read_bytes() for path in project.photos.rglob("*.png")} == before
     assert sandbox.counts()["posts"] == 0
 

@@ -130,7 +130,7 @@ def test_never_into_the_directory_that_is_worked_off(comfy: ComfyUI) -> None:
     comfy.work()
 
     [message] = comfy.said.values()
-    assert "is the directory that is being worked off" in message
+    assert "is the directory of the input images" in message
     assert (inside.directory / "a.png").read_bytes() == before
 
 

@@ -74,12 +74,12 @@ def test_a_service_that_refuses_is_told_later_and_its_address_is_in_no_message(
     add(scene, service.url.replace("http://", "json://anna:hunter2@") + "/s3cret")
     report = check_receivers(Path(scene.store.location.path))
     assert report.exit_code == 1
-    assert "the json:// service did not take it" in report.as_text()
+    assert "the json:// service rejected it" in report.as_text()
     assert not [word for word in ("hunter2", "s3cret") if word in report.as_text() + caplog.text]
 
 
 def test_an_address_that_nobody_knows_is_refused(scene: Scene) -> None:
-    with pytest.raises(UsageError, match="nothing:// is no address that Apprise takes"):
+    with pytest.raises(UsageError, match="nothing:// is not an address that Apprise supports"):
         add(scene, "nothing://hunter2")
 
 

@@ -207,7 +207,7 @@ def test_a_job_that_gets_nowhere_is_told_once_until_something_is_completed(scene
     after_runs(scene, *runs[:4])
     (one,) = told(hook)
     assert one["type"] == "job.stuck"
-    assert "The last 3 runs ended no item; 2 items remaining" in str(one["text"])
+    assert "The last 3 runs finished no item; 2 items remaining" in str(one["text"])
     later(scene, minutes=1)
     scene.end(1)
     better = run_record(scene, 12, completed=1, ended="done")

@@ -227,4 +227,4 @@ def test_the_name_is_no_command(tmp_path: Path) -> None:
     said = ["generate", "--prompt", "x", "--then", "rm -rf /", "--state", os.fspath(tmp_path / "s.json")]
     refused = CliRunner().invoke(cli, said)
     assert refused.exit_code == 2
-    assert "is not a name; a command stands in [then.NAME] of a host's configuration" in refused.output
+    assert "is not a name; define commands as [then.NAME] in the host configuration" in refused.output

@@ -68,7 +68,7 @@ def test_somebody_elses_object_is_in_the_way(scene: Scene) -> None:
     scene.objects.put(NAME, b"somebody else's")
     outputs = Outputs(scene.root)
     assert outputs.occupied("EP01", "p.txt", [".txt"], ()) == scene.root / "EP01/p.txt"
-    with pytest.raises(OutputRefused, match=f"s3://{scene.bucket}/{NAME} is there already"):
+    with pytest.raises(OutputRefused, match=f"s3://{scene.bucket}/{NAME} already exists"):
         placed(outputs, fetched(outputs))
     assert scene.objects.read(NAME) == b"somebody else's"
 
@@ -93,7 +93,7 @@ def test_of_two_states_that_put_one_name_at_once_one_gets_it(scene: Scene) -> No
         assert isinstance(second.place([theirs])[0], list)
 
     scene.front.before_write = put_theirs
-    with pytest.raises(OutputRefused, match="is there already"):
+    with pytest.raises(OutputRefused, match="already exists"):
         placed(first, fetched(first, TEXT))
     assert scene.objects.read(NAME) == b"another text"
 

@@ -114,7 +114,7 @@ def test_an_object_comes_back_to_a_free_name_alone(shelf: Shelf) -> None:
     shelf.delete("b1/001")
     shelf.put("b1/001.png", b"somebody's")
     (kept,) = shelf.restore("b1/001").kept
-    assert (kept.path, kept.reason) == ("b1/001.png", "its place is taken by another file")
+    assert (kept.path, kept.reason) == ("b1/001.png", "another file has its name now")
     assert shelf.scene.objects.read(PREFIX + "b1/001.png") == b"somebody's"
     assert shelf.lies() == ["001.png"], "it can still be brought back"
     shelf.scene.objects.delete(PREFIX + "b1/001.png")
@@ -125,7 +125,7 @@ def test_an_object_comes_back_to_a_free_name_alone(shelf: Shelf) -> None:
 def test_an_object_that_was_changed_stays(shelf: Shelf) -> None:
     shelf.put("b1/001.png", b"an IMAGE")
     (kept,) = shelf.delete("b1/001").kept
-    assert kept.reason == "is not as it was saved any more"
+    assert kept.reason == "was changed since it was saved"
     assert "b1/001.png" in shelf.here()
 
 

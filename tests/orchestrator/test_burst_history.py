@@ -233,7 +233,9 @@ def test_what_was_slow(night: Night) -> None:
     assert (document["mean_seconds"], document["idle_seconds"], document["fruitless_seconds"]) == (20.0, 5700.0, 120.0)
     text = lines(night.history())
     assert "Slowest: 2.txt 40.0 s, 4.txt 30.0 s, 3.txt 6.0 s; on average 20.0 s" in text
-    assert "Waiting: no run at work for 1 h 35 min (longest 22:01–23:31); 2 min 0 s in runs that ended no item" in text
+    assert (
+        "Waiting: no run at work for 1 h 35 min (longest 22:01–23:31); 2 min 0 s in runs that finished no item" in text
+    )
     assert text[-1] == "Now: 7 left, about 2 min 48 s. Next: burst run"
 
 

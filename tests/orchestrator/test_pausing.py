@@ -95,7 +95,7 @@ def test_what_a_run_left_is_taken_back_at_once_and_what_renders_is_collected_by_
     report = pause(project.state)
     assert (report.at_work, len(report.taken_back), report.still_out) == (None, 3, 1)
     assert "3 items taken back from the queue, no attempt charged" in report.as_text()
-    assert "`burst run` collects what renders, also now" in report.as_text()
+    assert "`burst run` collects them even while runs are paused" in report.as_text()
     assert project.statuses() == ["submitted", "pending", "pending", "pending"]
     with ComfyUI(sandbox.url) as client:
         assert client.queue_remaining() == 1

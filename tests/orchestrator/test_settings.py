@@ -242,7 +242,7 @@ def test_a_header_is_a_name_and_a_value(text: str) -> None:
         ("[headers]\nA = 3", '[headers]: expected NAME = "text" pairs'),
         ("[headers.'http://u:hunter2@a']\nA = 3", '[headers."http://a"]: expected NAME = "text" pairs'),
         ("[headers.gpu1.A]\nB = 'c'", '[headers."gpu1"]: expected NAME = "text" pairs'),
-        ("[headers.'ftp://a']\nA = 'env:B'", "a table among [headers] is headed by no server's name or address"),
+        ("[headers.'ftp://a']\nA = 'env:B'", "a table in [headers] is named neither like a server nor like an address"),
         ("abandon_after_seconds = -1", "abandon_after_seconds: expected seconds, such as 3600, or inf for never"),
         ("abandon_after_seconds = nan", "abandon_after_seconds: expected seconds"),
         ("abandon_after_seconds = true", "abandon_after_seconds: expected seconds"),

@@ -269,7 +269,7 @@ def test_another_s_file_is_left_alone(outputs: Outputs, client: ComfyUI, server:
     place = outputs.output_dir / "EP01" / "p.png"
     place.parent.mkdir(parents=True)
     place.write_bytes(b"a photograph")
-    with pytest.raises(OutputRefused, match=r"p\.png is there already.*move it away"):
+    with pytest.raises(OutputRefused, match=r"p\.png already exists.*move it away"):
         collect(outputs, client, [file()])
     assert there(outputs) == {"EP01/p.png": b"a photograph"}
     assert outputs.occupied("EP01", "p.txt", [".png"], []) == place
@@ -303,7 +303,7 @@ def test_a_name_that_another_burst_takes_at_the_last_moment(
         monkeypatch.setattr("state.disk._renameat2", lambda: None)
     server.files = {"a.png": png(1), "b.png": png(2)}
     outputs = Outputs(tmp_path, disk=Late())
-    with pytest.raises(OutputRefused, match=r"p_002\.png is there already"):
+    with pytest.raises(OutputRefused, match=r"p_002\.png already exists"):
         collect(outputs, client, [file("a.png"), file("b.png")])
     assert there(outputs) == {"EP01/p_002.png": b"the other's"}
 

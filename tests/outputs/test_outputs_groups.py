@@ -151,7 +151,7 @@ def test_a_refused_item_leaves_the_others_and_nothing_of_its_own(outputs: Output
     assert isinstance(first, list)
     assert isinstance(third, list)
     assert isinstance(refused, OutputRefused)
-    assert "p1.png is there already" in str(refused)
+    assert "p1.png already exists" in str(refused)
     assert there(outputs) == {"a/p0.png": png(0), "a/p1.png": b"a photograph", "a/p2.png": png(2)}
 
 

@@ -180,7 +180,7 @@ def test_a_file_that_was_changed_or_is_anothers_too_stays(shelf: Shelf) -> None:
     shelf.path("b1/001.png").write_bytes(b"the user's own")
     done = shelf.delete("b1/001", "b1/002")
     assert {one.path: one.reason for one in done.kept} == {
-        "b1/001.png": "is not as it was saved any more",
+        "b1/001.png": "was changed since it was saved",
         "b1/002.png": "is another item's too",
     }
     assert "b1/001.png" in shelf.outputs("b1/001")
@@ -192,7 +192,7 @@ def test_an_image_comes_back_to_a_free_place_alone(shelf: Shelf) -> None:
     shelf.delete("b1/001")
     shelf.path("b1/001.png").write_bytes(b"somebody's")
     (kept,) = shelf.restore("b1/001").kept
-    assert (kept.path, kept.reason) == ("b1/001.png", "its place is taken by another file")
+    assert (kept.path, kept.reason) == ("b1/001.png", "another file has its name now")
     assert shelf.path("b1/001.png").read_bytes() == b"somebody's"
     assert shelf.outputs("b1/001") == ["b1/001.txt"]
     assert len(shelf.lies()) == 1, "it is still there to be brought back"
@@ -206,18 +206,18 @@ def test_a_place_that_another_item_has_on_record_is_taken_even_where_its_file_is
     shelf.album.add("b2", [{"seed": 1}])
     shelf.album.complete("b2/001", "b1/001.png", data=b"another")
     shelf.path("b1/001.png").unlink()
-    assert [one.reason for one in shelf.restore("b1/001.png").kept] == ["its place is taken by another file"]
+    assert [one.reason for one in shelf.restore("b1/001.png").kept] == ["another file has its name now"]
 
 
 def test_what_is_made_again_meanwhile_does_not_come_back(shelf: Shelf) -> None:
     shelf.delete("b1/001")
     store = shelf.album.store
     change_all(store, [store.get("b1/001")], lambda now: now.start_over())
-    assert {one.reason for one in shelf.restore("b1/001").kept} == {"b1/001 is pending: it is made again"}
+    assert {one.reason for one in shelf.restore("b1/001").kept} == {"b1/001 is pending: it will be rendered again"}
     assert len(shelf.items()["b1/001"].trashed) == 2
     shelf.album.complete("b1/001", "b1/001.png", data=b"a new one")
     assert {one.path: one.reason for one in shelf.restore("b1/001").kept} == {
-        "b1/001.png": "its place is taken by another file"
+        "b1/001.png": "another file has its name now"
     }
     assert shelf.path("b1/001.png").read_bytes() == b"a new one"
 

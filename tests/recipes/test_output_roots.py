@@ -347,7 +347,7 @@ def test_another_default_makes_nothing_there_the_own_of_an_item_without_a_recipe
         project.burst(*command)
     ended = project.burst(*last, "--json")
     assert (ended.code, ended.report["failed"]) == (1, 1)
-    assert "is there already and is not this item's" in ended.report["failures"][0]["message"]
+    assert "already exists and does not belong to this item" in ended.report["failures"][0]["message"]
     assert foreign.read_bytes() == theirs
     assert (project.home / "output" / "A" / "prompt_01.png").read_bytes() == made
     foreign.unlink()

@@ -63,8 +63,7 @@ def test_a_second_init_of_the_same_prompts_leaves_what_waits_as_it_was_asked_for
     begun.call("init", "A", "--template", "a.json")
     (note,) = notes(begun, "init", "A", "--template", "b.json")
     assert note == (
-        "3 items of these were added before and keep what they were added with (a.json); "
-        "`burst update` gives them a new recipe"
+        "3 items of these were added before and keep their recipe (a.json); `burst update` gives them a new recipe"
     )
     begun.run_to_the_end()
     assert {begun.steps_of(item) for item in begun.items()} == {2}

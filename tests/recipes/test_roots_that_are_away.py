@@ -40,7 +40,7 @@ def test_nothing_of_a_root_that_looks_unmounted_is_made_again_without_a_yes(proj
         first, last = report.as_text().splitlines()
         assert f"{root} looks unmounted or moved" in first
         assert "`burst verify --repair --yes`" in first
-        assert last == "3 completed items checked, 2 files are not as recorded."
+        assert last == "3 completed items checked, 2 files missing or damaged."
     assert statuses(project) == [Status.COMPLETED] * 3
     report = verify_outputs(project.state, repair=True, yes=True)
     assert (len(report.put_back), report.exit_code, report.as_json()["away"]) == (2, 0, [])
@@ -54,7 +54,7 @@ def test_what_is_lost_elsewhere_is_repaired_all_the_same(project: RecipeProject)
     broken = {key for key, _ in report.problems}
     assert (len(broken), len(report.put_back), report.exit_code) == (2, 1, 1)
     assert list(report.as_json()["away"]) == [str(project.home / "B")]
-    assert "1 items are due again" in report.as_text()
+    assert "1 item due again" in report.as_text()
     again = verify_outputs(project.state, repair=True)
     assert ({key for key, _ in again.problems}, again.put_back) == (broken - {*report.put_back}, ())
 

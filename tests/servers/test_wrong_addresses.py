@@ -44,7 +44,7 @@ def test_what_was_never_a_comfyui_is_exit_2_with_the_address_to_try(
     proxy.answer("", answer)
     reason = wrong(run_quickly(project, until_done=until_done))
     assert reason.startswith(f"{proxy.url}: GET /queue answered {status} (")
-    assert reason.endswith(f": no ComfyUI answers so; try {USUAL}")
+    assert reason.endswith(f": ComfyUI does not answer like this; try {USUAL}")
     check_untouched(project)
     proxy.heal()
     check_next_run(project, sandbox)
@@ -52,7 +52,7 @@ def test_what_was_never_a_comfyui_is_exit_2_with_the_address_to_try(
 
 def test_https_to_a_server_without_tls(make_project: MakeProject, sandbox: Sandbox) -> None:
     project = make_project(server=with_tls(sandbox.url))
-    assert wrong(run_quickly(project)).endswith(f"speaks no TLS; try {sandbox.url}")
+    assert wrong(run_quickly(project)).endswith(f"does not speak TLS; try {sandbox.url}")
     check_untouched(project)
     check_next_run(project, sandbox, server=sandbox.url)
 
@@ -102,7 +102,7 @@ def test_one_wrong_address_among_good_ones(make_project: MakeProject, sandbox: S
     assert (report.exit_code, report.completed, report.remaining) == (0, 3, 0)
     no_tls, good = report.servers
     assert good.lost is None
-    assert str(no_tls.lost).endswith(f"speaks no TLS; try {sandbox.url}")
+    assert str(no_tls.lost).endswith(f"does not speak TLS; try {sandbox.url}")
     assert f"try {sandbox.url}" in report.as_text()
 
 

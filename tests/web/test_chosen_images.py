@@ -63,7 +63,7 @@ def test_what_was_changed_since_stays(gallery: Gallery, album: Album) -> None:
     fill(album, "b1", count=2)
     (album.output / "batches/b1/image_001.png").write_bytes(b"of the user's own")
     done = post(gallery, "/api/images/delete", images=refs(gallery))
-    assert (done["deleted"], done["kept"]) == (1, ["batches/b1/image_001.png is not as it was saved any more"])
+    assert (done["deleted"], done["kept"]) == (1, ["batches/b1/image_001.png was changed since it was saved"])
     assert gallery.pictures() == ["b1/1"]
 
 

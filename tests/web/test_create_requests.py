@@ -180,7 +180,7 @@ def test_a_workbook_is_a_table_too(idle: Front) -> None:
     [
         (b"prompt,steps\na fox,many\n", "line 2, column 'steps'"),
         (b"prompt,stepz\na fox,5\n", "line 1, column 'stepz'"),
-        (b"", "no prompt in it"),
+        (b"", "holds no prompt"),
         (b"a fox\n", "line 1 is not a heading row"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old format .xls"),
         (b"\0\1\2", "is not a CSV or .xlsx table"),

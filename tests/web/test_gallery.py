@@ -427,10 +427,10 @@ def test_the_trash_shows_what_is_in_it_and_gives_it_back(gallery: Gallery, album
     assert done == {"restored": ["batches/b1/image_001.png"], "kept": [], "batches": []}
     assert gallery.pictures() == ["b1/3", "b1/1"]
     again = gallery.http.post("/api/states/0/trash/restore", json={"trash": [second["trash"]]}).json()
-    assert again["kept"] == [f"{second['trash']} is not in the trash (any more)"]
+    assert again["kept"] == [f"{second['trash']} is not in the trash"]
     (album.output / "batches/b1/image_002.png").write_bytes(b"somebody's")
     taken = gallery.http.post("/api/states/0/trash/restore", json={"trash": [first["trash"]]}).json()
-    assert taken["kept"] == ["batches/b1/image_002.png its place is taken by another file"]
+    assert taken["kept"] == ["batches/b1/image_002.png another file has its name now"]
     assert gallery.http.post("/api/states/0/trash/empty").json() == {"deleted": 1, "bytes": first["bytes"]}
     assert gallery.get("/api/states/0/trash")["total"] == 0
     assert gallery.http.get(first["thumbnail"]).status_code == 404

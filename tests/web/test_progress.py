@@ -113,7 +113,7 @@ def test_a_server_that_does_not_answer_is_said_in_words_of_people(scene: Scene) 
         (
             (away("gpu1", "busy"),),
             0,
-            "ComfyUI is overloaded (gpu1); it is asked again. The other server goes on.",
+            "ComfyUI is overloaded (gpu1); burst tries again. The other server goes on.",
             False,
         ),
         ((away("gpu2", "stopped"),), 0, "gpu2 stands still. Restart it. The other server goes on.", False),

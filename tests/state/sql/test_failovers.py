@@ -164,7 +164,9 @@ def test_a_server_without_a_free_connection_is_waited_for_and_named() -> None:
                 with contextlib.suppress(psycopg.OperationalError):
                     while True:
                         taken.append(psycopg.connect(server.address()))
-                with pytest.raises(StateAway, match=r"takes no further connection .*; start fewer runs, raise") as told:
+                with pytest.raises(
+                    StateAway, match=r"accepts no further connection .*; start fewer runs, raise"
+                ) as told:
                     read_status(state_path(server.address()))
                 assert told.value.exit_code == 75
             if number == 2:
@@ -173,7 +175,7 @@ def test_a_server_without_a_free_connection_is_waited_for_and_named() -> None:
 
         with open_store(server.address()) as store:
             waits = checkpoint(store, meanwhile)
-        assert ["takes no further connection" in reason for reason in waits.reasons] == [True]
+        assert ["accepts no further connection" in reason for reason in waits.reasons] == [True]
 
 
 @pytest.fixture
