@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +16,9 @@ from orchestrator.recipes import LoadedRecipe
 from state.change import change_all
 from state.item import Item, Status
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.replaced_models import ReplacedModels
 
 
 def renew(
@@ -57,15 +61,18 @@ def put_back_changed(
     placement: Placement,
     keys: Collection[str],
     recipe: LoadedRecipe | None,
+    models: ReplacedModels,
 ) -> tuple[str, ...]:
-    """Completed items whose image would come out otherwise today: those of `keys` by the recipe of today."""
+    """Completed items whose image would come out otherwise today: those of `keys` by the recipe of today, and those
+    that were rendered with other model files than their server has now."""
     ids = dict.fromkeys(keys, recipe.recipe.id) if recipe is not None else {}
 
     def renewed(item: Item) -> Item:
         return placement.with_recipe(item, ids[item.key]) if item.key in ids else item
 
     def is_valid(item: Item) -> bool:
-        return _still_valid(renewed(item), preparation, known=preparation.loose_ends_of(item.recipe))
+        is_same = _still_valid(renewed(item), preparation, known=preparation.loose_ends_of(item.recipe))
+        return is_same and not models.has_other(item)
 
     outdated = [item for item in store.items(Status.COMPLETED) if not is_valid(item)]
     return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))

@@ -104,7 +104,9 @@ class InitReport:
         lines = [f"{self.state}: {counted(self.counts.total)}" + (f", {found}" if self.found else "")]
         lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
-            lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
+            lines.append(
+                f"Put back, because prompt, inputs, workflow or a model changed: {', '.join(self.put_back[:5])}"
+            )
         template = self.settings.template or f"none yet; name one with {named('template', 'NAME')}"
         lines.append(f"Template: {template}")
         servers = ", ".join(server.shown for server in self.settings.servers)
@@ -133,7 +135,7 @@ def init_state(
     `files` images, videos and audio, each of which binds the name of its kind.
     `values`: of the items that are added. `classes`: where the node classes come from that its bindings go by.
     What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
-    since.
+    since, or that were rendered with other model files than their server has now.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
     overrides = overrides or Overrides()
@@ -178,7 +180,13 @@ def init_state(
         if intake.takes_in and recipe is not None:
             fix_default(store, {*found.keys, *(key for key, one in store.parts(_Belongs) if one.batch is None)}, recipe)
         edited = renew(store, found.items, intake, preparation, rescan=rescan)
-        put_back = put_back_changed(store, preparation, placement, found.keys, recipe) if rescan else ()
+        put_back: tuple[str, ...] = ()
+        if rescan:
+            from orchestrator.replaced_models import ReplacedModels
+
+            with ReplacedModels(settings) as models:
+                put_back = put_back_changed(store, preparation, placement, found.keys, recipe, models)
+                notes += models.notes()
         store.settle(at_end=True)
         return InitReport(
             state=state,

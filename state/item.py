@@ -209,6 +209,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it failed, or why its last attempt did."""
     fingerprint: str | None = None
     """Digest of the graph that it was rendered with."""
+    models: dict[str, str] = {}
+    """Of the models that it was rendered with: `FOLDER/NAME` → the file's size in bytes, and where the server's disk is
+    the host's a digest of samples of it, as `SIZE:DIGEST`. Without what the server does not tell."""
     sidecar: str | None = None
     """The file that describes how its outputs were made: `.txt` or `.json`, relative to the output directory."""
     past_attempts: tuple[PastAttempt, ...] = ()
@@ -459,11 +462,19 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         """Set to pending by hand while a server may have its prompt: the server is queried first."""
         return msgspec.structs.replace(self, status=Status.SUBMITTED, accepted=False)
 
-    def complete(self, *, outputs: tuple[OutputRecord, ...], at: datetime, seconds: float | None) -> Self:
+    def complete(
+        self,
+        *,
+        outputs: tuple[OutputRecord, ...],
+        at: datetime,
+        seconds: float | None,
+        models: Mapping[str, str] | None = None,
+    ) -> Self:
         return msgspec.structs.replace(
             self,
             status=Status.COMPLETED,
             outputs=outputs,
+            models=dict(models or {}),
             completed_at=at,
             seconds=seconds,
             error=None,
@@ -576,6 +587,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             submitted_at=None,
             fingerprint=None,
             prefix_scheme=1,
+            models={},
         )
 
 

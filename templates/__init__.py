@@ -19,7 +19,7 @@ from templates.file_names import MOST_FILES, NumberedFiles, numbered_files
 from templates.fingerprint import fingerprint, former_fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.loose_ends import loose_ends, without
-from templates.model_files import is_lora, model_files
+from templates.model_files import is_lora, model_files, model_paths
 from templates.output_order import in_order, output_nodes, owner, saves_in_order
 from templates.saving import (
     PREFIX_SCHEME,
@@ -72,6 +72,7 @@ __all__ = [
     "load_workflow",
     "loose_ends",
     "model_files",
+    "model_paths",
     "needed_nodes",
     "needs_exclusive_run",
     "no_binding",

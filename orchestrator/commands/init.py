@@ -45,7 +45,7 @@ from orchestrator.errors import UsageError
 @click.option(
     "--rescan",
     is_flag=True,
-    help="Make completed items pending again if their prompt, image, inputs or workflow changed.",
+    help="Make completed items pending again if their prompt, image, inputs, workflow or model files changed.",
 )
 @click.option("--seed", type=int, help="Seed of all new items; -1: a random one for each, recorded.")
 @click.option(

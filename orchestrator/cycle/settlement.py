@@ -11,6 +11,7 @@ import msgspec
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.cycle.breaker import OUT_OF_MEMORY, Breaker, kind_of
 from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.rendered_models import RenderedModels
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
     BurstError,
@@ -56,6 +57,7 @@ class Settlement:
         self._undecided = undecided
         self._breaker = breaker
         self._withdraw = withdraw
+        self._models = RenderedModels(context)
         self._givers: set[tuple[str | None, frozenset[str]]] = set()
         """By recipe: which nodes' outputs were listed so far."""
         self._ended = 0
@@ -101,6 +103,7 @@ class Settlement:
         if not files and not texts:
             raise self._without_outputs(finished)
         assert item.prompt_id is not None
+        self._models.look(finished.graph)
         outputs, sidecar = self._context.placement.outputs_of(item), self._sidecar(finished)
         with self._context.placement.writing(outputs):
             return outputs.fetch(
@@ -132,7 +135,9 @@ class Settlement:
                 case OutputRootUnusable():
                     self._context.set_recipe_aside(finished.item, outcome)
                 case _:
-                    edits[finished.item.key] = _completion(outcome, at, finished.seconds)
+                    edits[finished.item.key] = _completion(
+                        outcome, at, finished.seconds, self._models.of(finished.graph)
+                    )
         items = [finished.item for finished, _ in found if finished.item.key in edits]
         return len(self._context.transitions.complete(edits, items))
 
@@ -274,9 +279,11 @@ class Settlement:
         self._breaker.failed(item, OUT_OF_MEMORY)
 
 
-def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:
+def _completion(
+    placed: Sequence[Placed], at: datetime, seconds: float | None, models: Mapping[str, str]
+) -> Callable[[Item], Item]:
     outputs: tuple[OutputRecord, ...] = tuple(one.as_record() for one in placed)
-    return lambda now: now.complete(outputs=outputs, at=at, seconds=seconds)
+    return lambda now: now.complete(outputs=outputs, at=at, seconds=seconds, models=models)
 
 
 def _listed(recipe: LoadedRecipe, node_ids: Sequence[str]) -> str:

@@ -1,0 +1,42 @@
+"""Which model files a worker's server renders with: asked during downloads, noted when items are completed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import templates
+from orchestrator.cycle.context import WorkerContext
+
+if TYPE_CHECKING:
+    from orchestrator.model_identities import ModelIdentities
+
+
+class RenderedModels:
+    """Of one worker's server. Any thread may use it."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._mutex = threading.Lock()
+        self._identities: ModelIdentities | None = None
+
+    def look(self, graph: Mapping[str, Any] | None) -> None:
+        """Ask what is not known yet of the models of a graph that was rendered. Raises nothing."""
+        if paths := _paths(graph):
+            with self._mutex:
+                if self._identities is None:
+                    # Not before something is rendered: a run begins without it.
+                    from orchestrator.model_identities import ModelIdentities
+
+                    context = self._context
+                    self._identities = ModelIdentities(context.client, context.server, clock=context.clock)
+            self._identities.look(paths)
+
+    def of(self, graph: Mapping[str, Any] | None) -> dict[str, str]:
+        """What is known of them, for the item's record. Asks nothing."""
+        return {} if self._identities is None else self._identities.known(_paths(graph))
+
+
+def _paths(graph: Mapping[str, Any] | None) -> frozenset[str]:
+    return templates.model_paths(dict(graph)) if graph is not None else frozenset()
