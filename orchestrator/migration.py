@@ -41,6 +41,11 @@ def open_for_writing(
         raise
 
 
+def writer_of(store: Store) -> Store | None:
+    """What changes a state that is open for reading, as `Store.writer`; None where it has to be migrated first."""
+    return None if _is_old(store) else store.writer()
+
+
 def _is_old(store: Store) -> bool:
     """Errors: StateVersionError. Settings that cannot be read stop those alone who need them."""
     versions = {store.format_version}

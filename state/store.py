@@ -376,6 +376,13 @@ class Store(StateParts, Protocol):
     def settle(self, *, at_end: bool = False) -> None:
         """Rewrite the state file from the journal where that is cheap; `at_end` at any cost. Errors: as `apply`."""
 
+    def writer(self) -> Store:
+        """To change a state that is open for reading, without reading it again; closed with this store.
+
+        What is changed by it is news to whoever follows this one, as if another process had done it.
+        Errors: as `open_store`.
+        """
+
     def close(self) -> None:
         """Close the files. Writes nothing. Safe to repeat."""
 

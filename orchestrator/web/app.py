@@ -26,6 +26,7 @@ from orchestrator.web import (
     upload_routes,
     zip_routes,
 )
+from orchestrator.web.activity import Activity, Counted
 from orchestrator.web.api_keys import ApiKeys
 from orchestrator.web.body_limit import BodyLimit
 from orchestrator.web.event_stream import EventStream
@@ -94,7 +95,9 @@ def create_app(
     app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
     app.state.webhooks = webhooks or Webhooks()
     app.state.servers = state_routes.ServerQueues()
-    app.state.library, app.state.downloads = Library(watched), chosen_routes.Downloads()
+    activity = Activity()
+    app.state.library = Library(watched, give_way=activity.give_way)
+    app.state.downloads = chosen_routes.Downloads()
     app.state.metrics = metrics_routes.MetricsText(watched)
     app.state.feed = Feed(app.state.library)
     app.state.events = EventStream("queue", lambda: queue_of(watched.states, supervisor).model_dump_json())
@@ -106,6 +109,7 @@ def create_app(
     app.mount(PLACE, app.state.static, name="static")
     app.add_middleware(SpeaksOfFields)
     app.add_middleware(BodyLimit, but_for=upload_routes.PATHS)
+    app.add_middleware(Counted, activity=activity)
     app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token, keys=keys)
     return app
 

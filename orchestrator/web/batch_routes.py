@@ -36,21 +36,21 @@ from state.item import Status
 router = APIRouter(prefix="/api", tags=["batches"])
 
 
-def watched_states_of(request: Request) -> WatchedStates:
+async def watched_states_of(request: Request) -> WatchedStates:
     """The states of this front end."""
     found = request.app.state.watched
     assert isinstance(found, WatchedStates)
     return found
 
 
-def supervisor_of(request: Request) -> Supervisor:
+async def supervisor_of(request: Request) -> Supervisor:
     """What runs the bursts."""
     found = request.app.state.supervisor
     assert isinstance(found, Supervisor)
     return found
 
 
-def webhooks_of(request: Request) -> Webhooks:
+async def webhooks_of(request: Request) -> Webhooks:
     """Which ones a call may name."""
     found = request.app.state.webhooks
     assert isinstance(found, Webhooks)
@@ -123,15 +123,22 @@ def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress | LargeBa
     "/batches/{batchId}/preview",
     operation_id="getPreview",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, **errors(404)},
+    responses={
+        200: {"content": {"image/jpeg": {}, "image/png": {}}},
+        204: {"description": "Nothing is shown of this batch at the moment"},
+        **errors(404),
+    },
 )
 def preview(found: Found) -> Response:
-    """The latest image that a server showed of what it is making for this batch."""
+    """The latest image that a server showed of what it is making for this batch.
+
+    Its address may be older than it: an image that has ended meanwhile is nothing that went wrong.
+    """
     state, batch = found
     data = preview_of(state, batch.id)
     kind = media_type_of(data) if data is not None else None
     if data is None or kind not in ("image/jpeg", "image/png"):
-        raise Refused(404, "nothing is shown of this batch at the moment", "preview")
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
     return Response(data, media_type=kind, headers={"Cache-Control": "no-store"})
 
 

@@ -49,7 +49,7 @@ class Downloads:
             return self._kept.get(name)
 
 
-def downloads_of(request: Request) -> Downloads:
+async def downloads_of(request: Request) -> Downloads:
     """Those of this front end."""
     found = request.app.state.downloads
     assert isinstance(found, Downloads)

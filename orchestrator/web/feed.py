@@ -32,6 +32,8 @@ from orchestrator.web.watched_batch import WatchedBatch
 from state.counts import Counts
 from state.item import DUE, Status
 
+FIRST_SIZE = 12
+"""Batches of a page, unless more are asked for."""
 SHOWN_IMAGES = 24
 """Of a batch."""
 _ACTIVE_SHOWN = 12
@@ -86,6 +88,13 @@ class Feed:
                 while len(self._pages) > _PAGES_KEPT:
                     self._pages.popitem(last=False)
             return page
+
+    def at_hand(self) -> bytes | None:
+        """The first page, to come with the page that shows it; None while a state is not open, or cannot be read."""
+        with contextlib.suppress(BurstError):
+            if all(state.store is not None or not state.parts.exists() for state in self._library.watched.states):
+                return self.page(size=FIRST_SIZE)
+        return None
 
     def _look(self) -> None:
         """Take in what was changed; where nothing was, what there is stays."""

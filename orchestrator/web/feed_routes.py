@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from orchestrator.web.feed import Feed
+from orchestrator.web.feed import FIRST_SIZE, Feed
 from orchestrator.web.feed_schemas import FeedPage
 
 router = APIRouter(prefix="/api", tags=["batches"])
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/api", tags=["batches"])
 def get_feed(
     request: Request,
     after: Annotated[str, Query(max_length=200, description="the `next` of the page before it")] = "",
-    size: Annotated[int, Query(ge=1, le=100)] = 12,
+    size: Annotated[int, Query(ge=1, le=100)] = FIRST_SIZE,
 ) -> Response:
     """Batches with their first images: what is under way, then the latest. Asks ComfyUI nothing."""
     feed = request.app.state.feed

@@ -116,7 +116,15 @@ class _Open:
 class GalleryIndex:
     """Of all states of a front end. Any thread may use it."""
 
-    def __init__(self, watched: WatchedStates, orphaned_batches: OrphanedBatches) -> None:
+    def __init__(
+        self,
+        watched: WatchedStates,
+        orphaned_batches: OrphanedBatches,
+        *,
+        give_way: Callable[[], None] | None = None,
+    ) -> None:
+        """`give_way`: called between two pieces that nobody waits for; returns once there is time."""
+        self._give_way = give_way or (lambda: None)
         self._watched = watched
         self._orphaned_batches = orphaned_batches
         self._mutex = threading.Lock()
@@ -177,7 +185,7 @@ class GalleryIndex:
         try:
             return look(there)
         except sqlite3.DatabaseError as error:
-            self._give_up(there, error)
+            self._discard(there, error)
         return look(self._current())
 
     def _current(self) -> _Open:
@@ -214,7 +222,7 @@ class GalleryIndex:
             self._open.file.close()
         self._open = None
 
-    def _give_up(self, there: _Open, error: sqlite3.Error) -> None:
+    def _discard(self, there: _Open, error: sqlite3.Error) -> None:
         """Errors: this one, where the file is not what is wrong."""
         with self._mutex:
             if there is not self._open:
@@ -233,6 +241,8 @@ class GalleryIndex:
     def _go_on(self, there: _Open) -> None:
         """Take in the rest, a piece at a time, so that nobody waits long."""
         while True:
+            if not self._is_closed:
+                self._give_way()
             with self._mutex:
                 try:
                     if not self._is_closed and there is self._open and not there.is_current:

@@ -26,7 +26,7 @@ _EACH_TIME = "private, no-cache"
 """It may be kept, but has to be asked for each time: a 304 costs little."""
 
 
-def library_of(request: Request) -> Library:
+async def library_of(request: Request) -> Library:
     """All batches of this front end, and their pictures."""
     found = request.app.state.library
     assert isinstance(found, Library)
@@ -36,15 +36,14 @@ def library_of(request: Request) -> Library:
 LibraryOf = Annotated[Library, Depends(library_of)]
 
 
-def found_picture(batchId: str, image: str, library: LibraryOf) -> Picture:
+def _picture(library: Library, batch_id: str, image: str) -> Picture:
     """Errors: Refused."""
-    found = library.picture(batchId, image)
+    found = library.picture(batch_id, image)
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return found
 
 
-Found = Annotated[Picture, Depends(found_picture)]
 Version = Annotated[str | None, Query(description="of the image; with the right one the answer may be kept for good")]
 
 
@@ -59,8 +58,11 @@ Version = Annotated[str | None, Query(description="of the image; with the right 
         **errors(404),
     },
 )
-def image(request: Request, found: Found, v: Version = None, download: bool = False) -> Response:
+def image(
+    request: Request, batchId: str, image: str, library: LibraryOf, v: Version = None, download: bool = False
+) -> Response:
     """The file as it is, or the range of it that is asked for. What is no image, video or audio is only downloaded."""
+    found = _picture(library, batchId, image)
     path = found.file()
     stat = _stat(path)
     tag = _tag(found, stat)
@@ -81,12 +83,13 @@ def image(request: Request, found: Found, v: Version = None, download: bool = Fa
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, 304: {}, **errors(404)},
 )
-def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = None) -> Response:
+def thumbnail(request: Request, batchId: str, image: str, library: LibraryOf, v: Version = None) -> Response:
     """A WebP of at most 320 pixels a side; 404 for an image that does not decode.
 
     Of a video a frame of it, where the host has ffmpeg; else, and of audio, 3D models and latents, a tile with what it
     is, how long it plays, and its name.
     """
+    found = _picture(library, batchId, image)
     path = found.file()
     stat = _stat(path)
     tag = _tag(found, stat)

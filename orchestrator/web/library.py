@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import msgspec
@@ -21,10 +21,13 @@ from state.item import Item, OutputRecord
 class Library:
     """Nothing in it matters: all of it is read from the disk and can be read again. Any thread may ask."""
 
-    def __init__(self, watched: WatchedStates, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, watched: WatchedStates, *, clock: Clock | None = None, give_way: Callable[[], None] | None = None
+    ) -> None:
+        """`give_way`: as of `GalleryIndex`."""
         self.watched = watched
         self.orphaned_batches = OrphanedBatches(watched, clock=clock)
-        self.index = GalleryIndex(watched, self.orphaned_batches)
+        self.index = GalleryIndex(watched, self.orphaned_batches, give_way=give_way)
         self._thumbnails = {
             state.number: Thumbnails(state.parts.location.auxiliary("thumbnails"), wanted=partial(_digests, state))
             for state in watched.states

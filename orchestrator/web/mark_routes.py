@@ -8,7 +8,6 @@ from fastapi import APIRouter
 
 from orchestrator.errors import UsageError
 from orchestrator.marks import Edit, Numbers, change_marks, is_favourite, tagging, with_star, without_star
-from orchestrator.migration import open_for_writing
 from orchestrator.web.chosen_images import Choice, Chosen, choice_of, chosen_image
 from orchestrator.web.chosen_schemas import Marked, MarkFavorites, Marks, MarkTags
 from orchestrator.web.error_responses import Refused, errors
@@ -80,10 +79,9 @@ def _change(state: WatchedState, chosen: Collection[Chosen], edit: Edit) -> tupl
     meant: dict[str, Numbers] = {}
     for one in chosen:
         meant[one.item.key] = (meant.get(one.item.key) or frozenset()) | {one.number}
-    with open_for_writing(state.path) as store:
+    with state.writing() as store:
         change_marks(store, meant, _only_finished(edit))
         now = {item.key: item for item in store.get_many(meant)}
-    state.refresh()
     changed = sum(_state_of(one, one.item) != _state_of(one, now.get(one.item.key, one.item)) for one in chosen)
     return now, changed
 

@@ -47,7 +47,7 @@ class MetricsText:
         return figures_of(state.store, totals, now=Clock().now())
 
 
-def _metrics_of(request: Request) -> MetricsText:
+async def _metrics_of(request: Request) -> MetricsText:
     found: MetricsText = request.app.state.metrics
     return found
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from orchestrator.web.error_pages import PAGES
-from orchestrator.web.page_modules import modules_of
+from orchestrator.web.page_files import FOLDER
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -14,7 +14,9 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 @router.get("/")
 def batch_page(request: Request) -> HTMLResponse:
     """The form, and with `?batch=ID` the progress and the pictures of a batch."""
-    return _page(request, "index.html")
+    first = None if "batch" in request.query_params else request.app.state.feed.at_hand()
+    # Nothing in it may end the element that it stands in.
+    return _page(request, "index.html", first=first and first.decode().replace("<", "\\u003c"))
 
 
 @router.get("/gallery")
@@ -35,12 +37,13 @@ def states_page(request: Request) -> HTMLResponse:
     return _page(request, "state.html")
 
 
-def _page(request: Request, name: str) -> HTMLResponse:
+def _page(request: Request, name: str, **data: object) -> HTMLResponse:
     states = [(state.number, str(state.path)) for state in request.app.state.watched.states]
     about = {
+        **data,
         "here": request.url.path,
         "states": states,
-        "modules": modules_of(name),
-        "static": request.app.state.static.address(),
+        "static": (static := request.app.state.static.address()),
+        "files": f"{static}/{FOLDER}/{name.removesuffix('.html')}",
     }
     return PAGES.TemplateResponse(request, name, about)

@@ -1,19 +1,21 @@
-"""The states that the front end was started with, each followed as others write it. Nothing here is ever written.
+"""The states that the front end was started with, each followed as others write it.
 
-Items stay in their store, which is queried for what a call needs: of a state of any size little is kept besides.
+Nothing is written here but in `writing`. Items stay in their store, which is queried for what a call needs: of a state
+of any size little is kept besides.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import measured_pace
 from orchestrator.cycle.set_aside import SetAside, due_items, waiting_for
 from orchestrator.errors import BurstError, RequestConflict
+from orchestrator.migration import open_for_writing, writer_of
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
@@ -185,6 +187,22 @@ class WatchedState:
         """The items with these keys, for a page: the last few hundred stay decoded until they are changed."""
         with self._mutex:
             return self._shown.get_many(self._store, keys) if self._store is not None else []
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Store]:
+        """The state to be changed, without reading it again where it is open; then what was changed is known here.
+
+        Errors: as `open_for_writing`.
+        """
+        with self._mutex:
+            self.refresh()
+            writer = writer_of(self._store) if self._store is not None else None
+            if writer is not None:
+                yield writer
+            else:
+                with open_for_writing(self.path) as opened:
+                    yield opened
+            self.refresh()
 
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""

@@ -11,10 +11,13 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from orchestrator.web.page_files import page_file
+
 PLACE = "/static"
 """Where they are for whoever knows no version: a browser asks each time whether they changed."""
 _FOLDER = Path(__file__).parent / "static"
 _VERSION = "v-"
+_TYPES = {"js": "text/javascript", "css": "text/css", "map": "application/json"}
 _KEPT = "private, max-age=31536000, immutable"
 
 
@@ -39,11 +42,17 @@ class VersionedFiles(StaticFiles):
         """What is asked for by the version that pages name may be kept for a year."""
         version, _, rest = path.partition("/")
         if not version.startswith(_VERSION):
-            return await super().get_response(path, scope)
-        response = await super().get_response(rest, scope)
+            return await self._response(path, scope)
+        response = await self._response(rest, scope)
         if f"{PLACE}/{version}" == self._address:
             response.headers["Cache-Control"] = _KEPT
         return response
+
+    async def _response(self, path: str, scope: Scope) -> Response:
+        text = page_file(path, self._address or self.address()) if scope["method"] in ("GET", "HEAD") else None
+        if text is None:
+            return await super().get_response(path, scope)
+        return Response(text, media_type=_TYPES[path.rpartition(".")[2]])
 
 
 def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:

@@ -69,6 +69,14 @@ class Journal:
             disk.write_whole(path, data)
         return cls(path, disk.append_to(path), read_lines(path, data).lines, len(data))
 
+    def make_writable(self, disk: Disk) -> None:
+        """After it was opened for reading. One that was replaced since stays as it is: it is to be followed first."""
+        with contextlib.suppress(FileNotFoundError):
+            handle = disk.append_to(self.path)
+            if handle.stamp().inode == self._inode:
+                self._handle, handle = handle, self._handle
+            handle.close()
+
     @contextlib.contextmanager
     def out_of_the_way(self, disk: Disk) -> Iterator[None]:
         """Closed for the time in which another journal takes its place, on a system that asks for it.

@@ -58,6 +58,8 @@ class JsonStore(JsonReader):
         self._lock = WriteLock(self.folder, disk=self._disk)
         self._base_is_durable = False
         self._ended: Exception | None = None
+        self._is_followed = False
+        """Whether its own changes are news, too."""
         self._rewritten_at = self._clock.monotonic() - 1000.0
 
     @classmethod
@@ -124,6 +126,13 @@ class JsonStore(JsonReader):
                 with self._writing():
                     if self._needs_rewriting(at_end=at_end):
                         self._hand_over(insist=at_end)
+
+    def writer(self) -> Self:
+        with self._mutex:
+            if self._read_only and self._journal is not None:
+                self._journal.make_writable(self._disk)
+            self._read_only, self._is_followed = False, True
+        return self
 
     def close(self) -> None:
         with self._mutex:
@@ -251,6 +260,8 @@ class JsonStore(JsonReader):
                 self._records.put(key, raw, item)
             else:
                 self._records.remove(key)
+        if self._is_followed:
+            self._add_news(key for key, _, _ in changes)
         self._unsettled = True
         return [item for _, _, item in changes if item is not None]
 

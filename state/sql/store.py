@@ -65,6 +65,7 @@ class SqlStore(SqlReader):
         super().__init__(location, clock=clock, read_only=read_only)
         self._ended: StateError | None = None
         self._given: list[SqlLease] = []
+        self._beside: SqlStore | None = None
         self._places = Places(self.recipes)
 
     @classmethod
@@ -319,8 +320,18 @@ class SqlStore(SqlReader):
         self._mutex.release()
         return True
 
+    def writer(self) -> SqlStore:
+        with self._mutex:
+            if self._ended is not None:
+                raise self._ended
+            if self._beside is None:
+                self._beside = type(self).open(self.location, clock=self._clock)
+            return self._beside
+
     def close(self) -> None:
         self._ended = self._ended or StateError(self.location.shown(), "this store is closed")
+        if self._beside is not None:
+            self._beside.close()
         for lease in self._given:
             lease.renew_no_more()
         super().close()

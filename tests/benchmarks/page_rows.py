@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import msgspec
 
 from state.batch import BatchRecord
-from state.change import Change
+from state.contents import Contents
 from state.item import Item, OutputRecord, Status
-from state.open_store import open_store
+from state.location import Location
+from state.open_store import create_from
+from state.store import LOGS, LogName
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.project import STATE
 from tests.benchmarks.setting import Setting
@@ -85,54 +88,49 @@ def _acts(page: Any) -> Iterator[Any]:
 def fill(place: Path, count: int) -> None:
     """So many completed images in batches of 20, each with its file, of which all have the bytes of one."""
     data = _png()
+    records = [_record(number) for number in range(max(1, count // _EACH))]
+    for number, record in enumerate(records):
+        if number % _LINKS == 0:
+            source = place / f"source_{number}.png"
+            source.write_bytes(data)
+        folder = place / "output" / str(record.directory)
+        folder.mkdir(parents=True)
+        for index in range(1, _EACH + 1):
+            os.link(source, folder / f"{index}.png")
     digest = sha256(data).hexdigest()
-    with open_store(place / STATE, create=True) as store:
-        for number in range(max(1, count // _EACH)):
-            if number % _LINKS == 0:
-                source = place / f"source_{number}.png"
-                source.write_bytes(data)
-            name = f"20261121_{number:06d}"
-            folder = place / "output" / "batches" / name
-            folder.mkdir(parents=True)
-            record = BatchRecord(
-                batch=name,
-                created_at=_AT + timedelta(hours=number),
-                total=_EACH,
-                layout="gallery",
-                directory=f"batches/{name}",
-                prompts=(f"an owl {number}",),
-            )
-            items = [
-                Item(
-                    key=f"{name}/{index}",
-                    status=Status.PENDING,
-                    batch=name,
-                    index=index,
-                    prompt_text=f"an owl {number}",
-                    inputs={"seed": index},
-                )
-                for index in range(1, _EACH + 1)
-            ]
-            store.add(items, batch=record)
-            for item in items:
-                os.link(source, folder / f"{item.index}.png")
-            keys = [item.key for item in items]
-            store.apply([Change(key, Status.PENDING, _submit) for key in keys])
-            store.apply(
-                [Change(key, Status.SUBMITTED, lambda item: _complete(item, digest, len(data))) for key in keys]
-            )
-        store.settle(at_end=True)
+    lines: dict[LogName, tuple[bytes, ...]] = dict.fromkeys(LOGS, ())
+    lines["batch"] = tuple(map(msgspec.json.encode, records))
+    items = partial(_completed, records, digest, len(data))
+    create_from(Location.of(place / STATE), Contents(settings=None, recipes={}, logs=lines, items=items))
 
 
-def _submit(item: Item) -> Item:
-    return msgspec.structs.replace(item, status=Status.SUBMITTED, prompt_id=item.key)
-
-
-def _complete(item: Item, digest: str, size: int) -> Item:
-    output = OutputRecord(path=f"batches/{item.batch}/{item.index}.png", bytes=size, sha256=digest)
-    return msgspec.structs.replace(
-        item, status=Status.COMPLETED, outputs=(output,), seconds=2.0, completed_at=datetime.now(UTC)
+def _record(number: int) -> BatchRecord:
+    name = f"20261121_{number:06d}"
+    return BatchRecord(
+        batch=name,
+        created_at=_AT + timedelta(hours=number),
+        total=_EACH,
+        layout="gallery",
+        directory=f"batches/{name}",
+        prompts=(f"an owl {number}",),
     )
+
+
+def _completed(records: list[BatchRecord], digest: str, size: int) -> Iterator[Item]:
+    for record in records:
+        for index in range(1, _EACH + 1):
+            yield Item(
+                key=f"{record.batch}/{index}",
+                status=Status.COMPLETED,
+                batch=record.batch,
+                index=index,
+                prompt_text=record.prompts[0],
+                prompt_id=f"{record.batch}/{index}",
+                inputs={"seed": index},
+                outputs=(OutputRecord(path=f"{record.directory}/{index}.png", bytes=size, sha256=digest),),
+                seconds=2.0,
+                completed_at=record.created_at + timedelta(seconds=2 * index),
+            )
 
 
 def _png() -> bytes:

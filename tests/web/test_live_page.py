@@ -124,20 +124,15 @@ def test_tabs_of_a_browser_share_one_connection(gallery: Gallery, browser: Any) 
 
 
 @pytest.mark.parametrize("path", ["/", "/gallery", "/states"])
-def test_a_page_names_all_modules_that_it_needs(open_page: OpenPage, served: Served, path: str) -> None:
-    """Otherwise each is fetched only once the one that imports it is there."""
+def test_a_page_has_all_its_modules_in_one_file(open_page: OpenPage, served: Served, path: str) -> None:
     page = open_page("about:blank")
-    needed: set[str] = set()
-    page.on("request", lambda one: needed.add(one.url) if one.url.endswith(".js") else None)
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if one.url.endswith((".js", ".css")) else None)
     page.goto(served.url + path)
     expect(page.locator("#queue-open")).to_have_attribute("aria-label", re.compile("^Queue"))
-    named = page.locator("link[rel=modulepreload]").evaluate_all("all => all.map(one => one.href)")
-    assert {url.partition("/static/")[2].partition("/")[2] for url in needed - set(named)} <= {
-        "theme.js",
-        "queue/shared_events.js",
-    }
-    asked = page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
-    assert set(named) <= set(asked)
+    name = {"/": "index", "/gallery": "gallery", "/states": "state"}[path]
+    told = {url.partition("/static/")[2].partition("/")[2] for url in asked}
+    assert told - {"queue/shared_events.js"} == {"theme.js", f"pages/{name}.css", f"pages/{name}.js"}
 
 
 def test_twenty_workspaces_ask_comfyui_nothing(served: Served, sandbox: Sandbox) -> None:

@@ -38,6 +38,9 @@ const withSeedsAsTexts = (text) => text.replace(/"(seed|baseSeed)":\s*(\d+)/g, '
 /** @param {string} text */
 const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, '"$1":$2');
 
+/** An answer of the API. @param {string} text */
+export const parsed = (text) => JSON.parse(withSeedsAsTexts(text));
+
 /** What the API answered, as a text for people: seeds are numbers again. @param {any} answer */
 export const asJson = (answer) => JSON.stringify(answer, null, 2).replace(/"(seed|baseSeed)": "(\d+)"/g, '"$1": $2');
 
@@ -63,7 +66,7 @@ async function call(method, path, { body, signal, headers = {} } = {}) {
     if (signal?.aborted) throw error;
     throw new Away();
   }
-  if (response.ok) return JSON.parse(withSeedsAsTexts(text));
+  if (response.ok) return parsed(text);
   throw refusal(response.status, text);
 }
 

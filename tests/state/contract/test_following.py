@@ -19,7 +19,7 @@ from support.state_scenes import (
 )
 from support.stores import State
 
-from orchestrator.errors import StaleChange
+from orchestrator.errors import StaleChange, StateError
 from state.change import Change, change_all
 from state.item import Item
 from state.store import Follower, Store
@@ -156,3 +156,29 @@ def test_a_reader_follows_too(state: State, store: Store) -> None:
     assert sorted(follower.news()) == ["a", "e"]
     assert reader.get("a").status is SUBMITTED
     assert keys_of(reader.items()) == ["a", "b", "c", "d", "e"]
+
+
+def test_what_is_changed_by_the_writer_of_a_reader_is_news_to_its_followers(state: State, store: Store) -> None:
+    reader = state.open(read_only=True)
+    first, second = Follower(reader), Follower(reader)
+    change(reader.writer(), "a", submit())
+    assert first.news() == ["a"]
+    store.settle(at_end=True)
+    change(reader.writer(), "c", cancel)
+    assert (first.news(), second.news()) == (["c"], ["a", "c"])
+    assert (
+        statuses(reader)
+        == statuses(state.open())
+        == {"a": "submitted", "b": "pending", "c": "cancelled", "d": "pending"}
+    )
+
+
+def test_a_writer_ends_with_the_store_that_gave_it(state: State, store: Store) -> None:
+    reader = state.open(read_only=True)
+    writer = reader.writer()
+    reader.close()
+    with pytest.raises(StateError, match="closed"):
+        change(writer, "a", submit())
+    with pytest.raises(StateError, match="closed"):
+        change(reader.writer(), "a", submit())
+    assert statuses(store)["a"] == "pending"

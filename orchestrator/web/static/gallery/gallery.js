@@ -234,9 +234,10 @@ form.addEventListener("submit", (event) => {
 });
 onRetry(byId("gallery-alert"), look);
 read();
-await look();
-images.arrive();
-keepScroll(
-  () => lists[view()]?.items.length ?? 0,
-  async (count) => lists[view()]?.reach(count),
-);
+look().then(() => {
+  images.arrive();
+  keepScroll(
+    () => lists[view()]?.items.length ?? 0,
+    async (count) => lists[view()]?.reach(count),
+  );
+});

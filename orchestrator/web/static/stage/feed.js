@@ -1,7 +1,7 @@
 /** All batches: what is under way first, the others below it by day, fetched a page at a time as they come into sight. */
 
 import { alarm } from "../away.js";
-import { Away, cancelBatch, deleteBatch, feedPage, restoreImages, retryBatch, retryItems } from "../api.js";
+import { Away, cancelBatch, deleteBatch, feedPage, parsed, restoreImages, retryBatch, retryItems } from "../api.js";
 import { byId, notify, onRetry, say } from "../dom.js";
 import { changed, hearImages } from "../image_changes.js";
 import { askQueue, hearQueue, queueKnown } from "../queue/events.js";
@@ -104,7 +104,7 @@ export class Feed {
 
   async #fetch() {
     try {
-      const page = await feedPage(this.after ?? "");
+      const page = (this.after === undefined && atHand()) || (await feedPage(this.after ?? ""));
       if (this.after === undefined) this.#head(page);
       else for (const batch of page.batches) this.#put(batch);
       this.after = page.next;
@@ -329,3 +329,10 @@ export class Feed {
 
 /** @param {Place} one @param {Place} other */
 const latestFirst = (one, other) => (one.batch.place > other.batch.place ? -1 : 1);
+
+/** The first page, where the document came with it; once, since it is of that moment. */
+function atHand() {
+  const came = document.getElementById("feed-first");
+  came?.remove();
+  return came ? parsed(came.textContent ?? "") : null;
+}
