@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ from orchestrator.servers import Server, find_server, same_server
 from orchestrator.shapes import WrongShape, shaped
 from orchestrator.wording import named
 from state import operating_system
+from state.location import Location
 
 VARIABLE = "BURST_HOST_CONFIG"
 _T = TypeVar("_T")
@@ -118,6 +120,12 @@ def has_host_config() -> bool:
 def host_state_directory() -> Path:
     """What this host keeps about itself, whatever the state: when it restarted which server."""
     return _home("XDG_STATE_HOME", ".local/state") / "burst"
+
+
+def host_state_file(folder: str, location: Location, suffix: str) -> Path:
+    """Where this host keeps something about one state. Not created."""
+    name = hashlib.sha256(location.shown().encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return host_state_directory() / folder / f"{name}{suffix}"
 
 
 def load_host_config() -> HostConfig:

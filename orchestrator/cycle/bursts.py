@@ -26,6 +26,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, stages_waiting, usable
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit
+from orchestrator.cycle.unrecorded import remember
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import (
     BurstError,
@@ -45,6 +46,7 @@ from orchestrator.time_left import Paces, seconds_left
 from orchestrator.waiting import waiting_notes
 from orchestrator.wording import named
 from state.burst_record import BurstRecord
+from state.disk import OutOfSpace
 from state.item import Status
 from state.open_store import open_store
 from state.store import Store
@@ -222,6 +224,8 @@ class Bursts:
             self._records.append(record)
             self._lease.end_burst(record)
         except StopBurst as full:
+            if isinstance(full, OutOfSpace):
+                remember(self._store.location, record)
             error = error or full
         return _Ended(burst, how, error)
 

@@ -10,7 +10,7 @@ from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.cycle.bursts import Age, new_burst
 from orchestrator.errors import BurstError, Crashed, StopBurst
 from orchestrator.servers import this_host
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, Ending
 from state.lease import Lease
 from state.open_store import open_store, parts_of
 from state.store import Store
@@ -21,7 +21,7 @@ def crashed_under_lease(error: Exception, store: Store, lease: Lease, age: Age) 
     seen = as_burst_error(error, keep_at=store.location.auxiliary(TRACEBACK_NAME))
     if isinstance(seen, Crashed):
         with contextlib.suppress(StopBurst):
-            lease.end_burst(_record(seen, age))
+            lease.end_burst(record_of(age, ended="crashed", reason=seen.reason))
     return seen
 
 
@@ -36,20 +36,21 @@ def crashed_without_lease(error: Exception, state: Path, age: Age) -> BurstError
         # Whatever is broken here may be what broke the run, which is the error to report.
         with contextlib.suppress(Exception), open_store(state) as store, store.lease() as lease:
             lease.record_killed()
-            lease.end_burst(_record(seen, age))
+            lease.end_burst(record_of(age, ended="crashed", reason=seen.reason))
     return seen
 
 
-def _record(error: Crashed, age: Age) -> BurstRecord:
+def record_of(age: Age, *, ended: Ending, reason: str) -> BurstRecord:
+    """Of this process, which began no burst."""
     return BurstRecord(
         burst=new_burst(),
         started_at=age.started_at,
         ended_at=age.clock.now(),
-        ended="crashed",
+        ended=ended,
         size=0,
         seconds=round(age.seconds(), 3),
         alive_seconds=round(age.seconds(), 3),
-        reason=error.reason,
+        reason=reason,
         host=this_host(),
         pid=os.getpid(),
     )

@@ -13,7 +13,7 @@ from orchestrator.abandonment import Silence
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
 from orchestrator.cycle.bursts import Age, Bursts, is_any_left, is_any_out
-from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease
+from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease, record_of
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
@@ -23,6 +23,7 @@ from orchestrator.cycle.storage_patience import StoragePatience
 from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit, closed_until
+from orchestrator.cycle.unrecorded import record_remembered, remember
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import BurstError, LockHeld
 from orchestrator.host_config import has_host_config
@@ -42,7 +43,7 @@ from state.disk import OutOfSpace
 from state.facts import Pause
 from state.item import Status
 from state.lease import Lease
-from state.location import state_path
+from state.location import Location, state_path
 from state.open_store import parts_of
 from state.store import Store
 
@@ -153,17 +154,18 @@ class Run:
         try:
             return self._executed(self._request.state)
         except OutOfSpace as full:
-            self._tell_full(full)
+            self._remember(full)
             raise
         except BurstError:
             raise
         except Exception as error:
             raise crashed_without_lease(error, self._request.state, self._age) from error
 
-    def _tell_full(self, full: OutOfSpace) -> None:
-        """Those who are told of full disks, of that of the state: this run cannot note anything."""
+    def _remember(self, full: OutOfSpace) -> None:
+        """This run could record nothing; and those who are told of full disks are told of that of the state."""
         from orchestrator.notifications.disk_alarm import DiskAlarm
 
+        remember(Location.of(self._request.state), record_of(self._age, ended="error", reason=str(full)))
         alarm = DiskAlarm(parts_of(self._request.state, clock=self._clock), clock=self._clock)
         alarm.sound(str(full), note=log.warning)
 
@@ -214,6 +216,7 @@ class Run:
     def _work_leased(
         self, store: Store, lease: Lease, settings: Settings, recipes: Recipes, preparation: Preparation
     ) -> BurstReport:
+        record_remembered(store)
         lease.record_killed()
         self._end_stuck(store, lease)
         settings = self._moved(settings, store)

@@ -7,18 +7,16 @@ the same disk, each run tells it again, on one day with the same id.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
-from orchestrator.host_config import host_state_directory
+from orchestrator.host_config import host_state_file
 from orchestrator.notifications.delivery import deliver
 from orchestrator.notifications.letters import Letter
 from orchestrator.notifications.occurrences import DISK, Told, disk_occurrence
@@ -31,12 +29,10 @@ from state.store import StateParts
 class DiskAlarm:
     """Of one state, on this host. Used by one thread."""
 
-    def __init__(self, state: StateParts, *, clock: Clock, folder: Path | None = None) -> None:
-        """`folder`: where this is remembered."""
+    def __init__(self, state: StateParts, *, clock: Clock) -> None:
         self._state = state
         self._clock = clock
-        name = hashlib.sha256(state.location.shown().encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self._path = (folder or host_state_directory() / "disk-full") / f"{name}.json"
+        self._path = host_state_file("disk-full", state.location, ".json")
 
     def sound(self, reason: str, *, note: Callable[[str], None]) -> None:
         """Tell it to those who asked for it and were not reached yet. Takes 15 s at most; raises nothing."""

@@ -133,3 +133,10 @@ def test_a_run_that_cannot_even_begin_tells_it(scene: Scene, hook: Loopback, dis
             Run(request, clock=scene.clock).execute()
     assert len(told(hook)) == 1
     ballast.unlink()
+    scene.end_all()
+    for _ in range(2):
+        Run(request, clock=scene.clock).execute()
+    first, second, *others = scene.store.bursts.read()
+    assert {first.ended, second.ended} == {"error"}, "these could not record themselves"
+    assert "the disk is full; free some space" in (first.reason or "")
+    assert [one.ended for one in others] == ["done", "done"], "and are recorded once"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.cycle.context import Options
 from orchestrator.cycle.tally import Tally
+from orchestrator.cycle.unrecorded import record_remembered, remember
 from orchestrator.errors import BurstError, DiskFull
 from orchestrator.servers import this_host
 from state.burst_record import BurstRecord, Ending
@@ -64,6 +65,7 @@ class CronRun(SimulatedRun):
         super().__init__(home, clock, servers, size=size, options=_SELDOM)
         self._began = clock.now()
         try:
+            record_remembered(self._store)
             self._lease.record_killed()
             self._lease.begin_burst(burst=self.burst, size=size, started_at=self._began, run_started_at=self._began)
         except DiskFull as full:
@@ -93,8 +95,12 @@ class CronRun(SimulatedRun):
             os.utime(holder, times=(self._clock.now().timestamp(),) * 2)
 
     def _end(self) -> None:
-        with contextlib.suppress(Killed, DiskFull):
-            self._lease.end_burst(self._record())
+        with contextlib.suppress(Killed):
+            record = self._record()
+            try:
+                self._lease.end_burst(record)
+            except DiskFull:
+                remember(self._store.location, record)
         super()._end()
 
     def _record(self) -> BurstRecord:
