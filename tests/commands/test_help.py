@@ -169,9 +169,9 @@ def test_a_misspelt_command_of_a_group_gets_near_matches_but_no_hidden_one() -> 
 
 
 def test_a_misspelt_option_gets_near_matches_but_no_hidden_one() -> None:
-    assert "'--items'" in burst("run", "--itms", "3", code=2).stderr
-    assert "--size" not in burst("run", "--siz", "3", code=2).stderr.split("option '--siz'")[1]
-    assert "'--size'" in burst("generate", "--siz", "3", code=2).stderr
+    assert "--items" in burst("run", "--itms", "3", code=2).stderr
+    assert "--size" not in burst("run", "--siz", "3", code=2).stderr
+    assert "--size" in burst("generate", "--siz", "3", code=2).stderr
 
 
 def test_commands_with_former_names_print_their_notes() -> None:
