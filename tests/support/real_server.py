@@ -29,12 +29,21 @@ _START_SECONDS = 300.0
 class RealServer:
     """Keeps its port and directories across restarts; `kill` is a kill -9."""
 
-    def __init__(self, checkout: Path, *, interpreter: str, directory: Path, nodes: Sequence[str] = ()) -> None:
-        """`nodes`: the directories below `directory/custom_nodes` to load."""
+    def __init__(
+        self,
+        checkout: Path,
+        *,
+        interpreter: str,
+        directory: Path,
+        nodes: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
+        """`nodes`: the directories below `directory/custom_nodes` to load. `options`: further ones of its main.py."""
         self._checkout = checkout
         self._interpreter = interpreter
         self._directory = directory
         self._nodes = nodes
+        self._options = options
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -59,7 +68,7 @@ class RealServer:
         began = time.monotonic()
         folders = [part for name in _DIRECTORIES for part in (f"--{name}-directory", str(self._directory / name))]
         command = [self._interpreter, "main.py", "--cpu", "--port", str(self._port), "--disable-api-nodes"]
-        command += ["--disable-all-custom-nodes", "--database-url", "sqlite:///:memory:", *folders]
+        command += ["--disable-all-custom-nodes", "--database-url", "sqlite:///:memory:", *folders, *self._options]
         if self._nodes:
             command += ["--base-directory", str(self._directory), "--whitelist-custom-nodes", *self._nodes]
         environment = os.environ | ({} if hash_seed is None else {"PYTHONHASHSEED": str(hash_seed)})
