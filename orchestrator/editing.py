@@ -92,10 +92,10 @@ class Edited:
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} already like that")
         if self.left:
-            lines.append(f"{counted(len(self.left))} being rendered, or about to be: left as it is")
+            lines.append(f"{counted(len(self.left))} being rendered, or about to be: not changed")
         if self.ended:
             again = named("rescan", True)
-            lines.append(f"{counted(self.ended)} completed or cancelled left as it is; {again} edits such ones too")
+            lines.append(f"{counted(self.ended)} completed or cancelled: not changed; {again} edits them too")
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 

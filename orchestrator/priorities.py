@@ -69,7 +69,7 @@ class Prioritized:
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} {self.priority} before")
         if self.left:
-            lines.append(f"{counted(self.left)} being rendered, or about to be: left as it is")
+            lines.append(f"{counted(self.left)} being rendered, or about to be: not changed")
         if not lines:
             lines.append("Nothing to change: none of these items is pending, submitted or failed")
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])

@@ -1,4 +1,4 @@
-"""The trash: outputs that the user deleted, which can be brought back.
+"""The trash: outputs that the user deleted, which can be restored.
 
 They leave `outputs` of their record for `trashed`, so nothing counts or renders them any more, and lie in a dot folder
 of the same output root, which no scan enters: a directory, or a prefix in object storage. The record is changed before

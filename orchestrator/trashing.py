@@ -32,8 +32,8 @@ Action = Literal["list", "trash", "restore", "empty"]
 _SAID: dict[Action, str] = {
     "list": "in the trash",
     "trash": "moved to the trash",
-    "restore": "brought back",
-    "empty": "deleted for good",
+    "restore": "restored",
+    "empty": "permanently deleted",
 }
 _SHOWN = 10
 
@@ -83,7 +83,7 @@ class TrashReport:
             lines.append(f"  and {len(self.files) - len(shown)} more ({named('everything', True)} lists all)")
         lines += [f"Skipped: {one.path} {one.reason}" for one in self.kept]
         if self.action == "trash" and self.files:
-            lines.append(f"`burst trash --restore` brings them back, for {KEPT_FOR.days} days.")
+            lines.append(f"`burst trash --restore` restores them, for {KEPT_FOR.days} days.")
         return in_lines(lines)
 
 

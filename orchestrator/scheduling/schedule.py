@@ -263,7 +263,7 @@ def _notes_on(
         with open_store(state, read_only=True) as store:
             counts = store.counts()
         if not counts.remaining:
-            notes.append(f"{nothing_left(counts)} `burst schedule --remove` takes the schedule away")
+            notes.append(f"{nothing_left(counts)} `burst schedule --remove` removes the schedule")
     return notes
 
 
@@ -271,7 +271,7 @@ def _elsewhere(name: str, kind: Kind) -> list[str]:
     """Where another scheduler starts the same runs."""
     notes = []
     if kind != "systemd" and (systemd.unit_directory(system=False) / f"{name}.timer").exists():
-        notes.append("a systemd timer starts runs of this state too: `burst schedule --remove` takes both away")
+        notes.append("a systemd timer starts runs of this state too: `burst schedule --remove` removes both")
     if kind == "systemd" and crontab.is_there() and crontab.has_entry(crontab.read_crontab(), name):
-        notes.append("your crontab starts runs of this state too: `burst schedule --remove` takes both away")
+        notes.append("your crontab starts runs of this state too: `burst schedule --remove` removes both")
     return notes

@@ -1,4 +1,4 @@
-"""The trash: what was deleted in the browser or at the command line, and can be brought back."""
+"""The trash: what was deleted in the browser or at the command line, and can be restored."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_the_printed_line_runs_a_burst_from_nothing(project: ScheduleProject) ->
     assert record.bytes == sum(path.stat().st_size for path in (project.directory / "out").rglob("*.png"))
     assert 0 < record.checkpoint_seconds < record.seconds
     # Nothing is left to do, which the next call tells.
-    assert "`burst schedule --remove` takes the schedule away" in project.schedule("--every", "2m").stderr
+    assert "`burst schedule --remove` removes the schedule" in project.schedule("--every", "2m").stderr
 
 
 @pytest.mark.parametrize(

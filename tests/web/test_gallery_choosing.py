@@ -230,7 +230,7 @@ def test_images_are_deleted_and_brought_back(visit: Callable[..., Any], album: A
     expect(page.locator("#found")).to_have_text("5 images")
     assert len(album.trashed()) == 2
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("2 files brought back.")).to_be_visible()
+    expect(page.get_by_text("2 files restored.")).to_be_visible()
     expect(tiles(page)).to_have_count(7)
 
 

@@ -291,7 +291,7 @@ def test_an_image_and_a_batch_that_were_deleted_come_back_by_one_press(visit: Ca
     expect(page.locator("#viewer-title")).to_have_text("Image 1 · a fox in the snow")
     undo = page.get_by_role("button", name="Undo")
     undo.click()
-    expect(page.get_by_text("1 file brought back.")).to_be_visible()
+    expect(page.get_by_text("1 file restored.")).to_be_visible()
     expect(undo).to_be_hidden()
     page.keyboard.press("Escape")
     expect(tiles(page)).to_have_count(2)

@@ -4,7 +4,7 @@ import { NO_DATABASE, NO_SERVER } from "./api.js";
 import { byId, notify } from "./dom.js";
 import { askQueue, hearQueue } from "./queue/events.js";
 
-const GOES_ON = "The page goes on by itself when it does.";
+const GOES_ON = "The page continues by itself when it does.";
 const notice = byId("page-away");
 
 /** @param {any} queue */

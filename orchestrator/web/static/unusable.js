@@ -17,7 +17,7 @@ export function unusable(one, { linked }) {
   }
   const reason = make("p", { className: "bad" }, one.reason);
   const next = one.output
-    ? make("p", { className: "small" }, "Finished images are safe; the others go on within a minute after that.")
+    ? make("p", { className: "small" }, "Finished images are safe; the others continue within a minute after that.")
     : make("p", { className: "small" }, "Fix that, or give the items another recipe: ", make("code", {}, one.next));
   return make("li", {}, make("div", {}, heading, reason, next));
 }

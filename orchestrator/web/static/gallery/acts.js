@@ -111,7 +111,7 @@ export class Acts {
       kept.push(...back.kept);
     }
     await this.parts.reload();
-    return kept.length ? kept.join("; ") : `${counted(count, "file")} brought back.`;
+    return kept.length ? kept.join("; ") : `${counted(count, "file")} restored.`;
   }
 
   #images() {

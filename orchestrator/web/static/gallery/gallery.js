@@ -125,7 +125,7 @@ function told(answer) {
   const notes = answer.notes ?? [];
   byId("notes").hidden = !notes.length;
   say(byId("notes"), notes.join("\n"));
-  if (answer.keptDays) say(byId("trash-text"), `Images in the trash are deleted for good after ${answer.keptDays} days.`);
+  if (answer.keptDays) say(byId("trash-text"), `Images in the trash are permanently deleted after ${answer.keptDays} days.`);
   count();
 }
 
@@ -175,7 +175,7 @@ function forget(isGone) {
 
 /** @param {any} batch */
 async function remove(batch) {
-  const text = `All of its images (${batch.completedImages}) go to the trash, from which they can be brought back for 30 days.`;
+  const text = `All of its images (${batch.completedImages}) go to the trash, from which you can restore them for 30 days.`;
   const title = "Delete this batch?";
   const done = await confirmed(title, `${titleOf(batch)}\n${text}`, () => deleteBatch(batch.batchId));
   if (!done) return;
@@ -188,7 +188,7 @@ async function remove(batch) {
 async function bringBack(done) {
   const { restored, kept } = await restoreImages(done.state, done.trash);
   await look();
-  return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+  return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} restored.`;
 }
 
 /** @param {any} image in the trash */
@@ -203,7 +203,7 @@ async function restore(image) {
 }
 
 byId("trash-empty").addEventListener("click", async () => {
-  const text = `${counted(total, "image")} will be deleted for good. This cannot be undone.`;
+  const text = `${counted(total, "image")} will be permanently deleted. This cannot be undone.`;
   if (await confirmed("Empty the trash?", text, () => emptyTrash(stateShown()))) look();
 });
 

@@ -6,7 +6,7 @@ import { StageChoices } from "../viewer/stage_choices.js";
 import { counted } from "../words.js";
 
 const dialog = byId("staging");
-const choices = new StageChoices("staging-list", "staging-add", "No workflow of this state takes such a file; add one with burst stage.");
+const choices = new StageChoices("staging-list", "staging-add", "No workflow of this state accepts this file; add one with burst stage.");
 const PATIENCE_MILLISECONDS = 30_000;
 
 /** Ends what is open. */

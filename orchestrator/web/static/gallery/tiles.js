@@ -139,4 +139,4 @@ function badges(batch) {
   return said;
 }
 
-const LEFT = "No state knows this batch any more; it is shown from its own directory";
+const LEFT = "This batch belongs to no state any more; it is shown from its directory";

@@ -151,7 +151,7 @@ export class BatchView {
     offerUndo("The image is in the trash.", async () => {
       const { restored, kept } = await restoreImages(done.state, done.trash);
       this.open(this.batchId, {});
-      return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+      return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} restored.`;
     });
   }
 
@@ -240,7 +240,7 @@ export class BatchView {
     try {
       const { items, notes } = await retryBatch(this.batchId);
       if (items.length) this.open(this.batchId, {});
-      else this.#alarmOnce(new Error(notes.join("; ") || "Nothing of it is left to be made"), () => this.#tryAgain());
+      else this.#alarmOnce(new Error(notes.join("; ") || "Nothing is left to do"), () => this.#tryAgain());
     } catch (/** @type {any} */ error) {
       this.#alarmOnce(error, () => this.#tryAgain());
     } finally {

@@ -278,7 +278,7 @@ export class Feed {
   async #bringBack(done) {
     const { restored, kept } = await restoreImages(done.state, done.trash);
     await this.refresh();
-    return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+    return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} restored.`;
   }
 
   /** Where in the order the batch of an image is; -1 where it is not. @param {string} key */

@@ -24,8 +24,8 @@ export class Acts {
     for (const name of PANELS) byId(`${name}-open`).addEventListener("click", () => this.#toggle(name));
     byId("viewer-more").addEventListener("submit", (/** @type {Event} */ event) => this.#more(event));
     this.stages = {
-      upscale: new StageChoices("upscale-list", "upscale-add", "No workflow of this state makes such a file larger."),
-      stage: new StageChoices("stage-list", "stage-add", "No workflow of this state takes such a file; add one with burst stage."),
+      upscale: new StageChoices("upscale-list", "upscale-add", "No workflow of this state can enlarge this file."),
+      stage: new StageChoices("stage-list", "stage-add", "No workflow of this state accepts this file; add one with burst stage."),
     };
     for (const [name, choices] of Object.entries(this.stages))
       byId(`viewer-${name}`).addEventListener("submit", (/** @type {Event} */ event) => this.#stage(event, name, choices));

@@ -32,7 +32,7 @@ const viewer = new Viewer({
     offerUndo("The image is in the trash.", async () => {
       const { restored, kept } = await restoreImages(done.state, done.trash);
       await look();
-      return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+      return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} restored.`;
     });
   },
   retried: () => look(),

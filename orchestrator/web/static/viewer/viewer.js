@@ -243,7 +243,7 @@ export class Viewer {
 
   async #delete() {
     const { image } = this;
-    const text = `${image.file} goes to the trash, from which it can be brought back for 30 days. It is not made again.`;
+    const text = `${image.file} goes to the trash, from which you can restore it for 30 days. It is not rendered again.`;
     const done = await confirmed("Delete this image?", text, () => deleteImage(image));
     if (!done) return;
     this.told.gone(image, done);
