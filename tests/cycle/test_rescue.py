@@ -176,7 +176,7 @@ class TestACountLearned:
         scene.run(1)
         scene.leave()
         scene.server.restart()
-        check_again(scene, "nobody knows how many files", posts=3)
+        check_again(scene, "it is not known how many files", posts=3)
 
     def test_is_none_where_they_do_not_agree(self, tmp_path: Path) -> None:
         """The number of files goes by the text there."""
@@ -228,13 +228,13 @@ class TestAServerThatStayedUp:
 
     def test_without_the_older_prompt_nothing_shows_it(self, scene: Scene) -> None:
         self.lose(scene, "a", "b")
-        check_again(scene, "nobody knows how many files", posts=3)
+        check_again(scene, "it is not known how many files", posts=3)
 
     def test_a_newer_prompt_shows_nothing(self, scene: Scene) -> None:
         """`a` was completed after `b` was sent: the server may have been restarted in between."""
         scene.edit("a", lambda now: msgspec.structs.replace(now, completed_at=scene.clock.now()))
         self.lose(scene, "b")
-        check_again(scene, "nobody knows how many files", posts=3)
+        check_again(scene, "it is not known how many files", posts=3)
 
     def test_a_gap_between_the_files_is_seen(self, scene: Scene) -> None:
         del scene.server.files[scene.files_of("b")[2]]
