@@ -37,6 +37,8 @@ class Frames:
     source: Path | None = None
     """An image to draw onto."""
     inverted: bool = False
+    captioned: bool = True
+    """Whether the text is written on it."""
 
     def with_line(self, line: str) -> Frames:
         return dataclasses.replace(self, lines=(*self.lines, line))
@@ -61,7 +63,8 @@ def draw(frames: Frames, index: int) -> Image:
     margin = letters // 2
     if frames.color is None:
         digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
-        foreground = min(1.0, (rows * letters * _LINE + 3 * margin) / size[1] + 0.1)
+        written = (rows * letters * _LINE + 3 * margin) / size[1] if frames.captioned else 0.1
+        foreground = min(1.0, written + 0.1)
         picture, ground = landscape(size, digest, foreground=foreground)
     else:
         ground = (frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF)
@@ -71,6 +74,8 @@ def draw(frames: Frames, index: int) -> Image:
             picture = Image.blend(opened.convert("RGB").resize(size), picture, 0.3)
     if frames.inverted:
         picture = ImageChops.invert(picture)
+    if not frames.captioned:
+        return picture
     pen = ImageDraw.Draw(picture)
     place = (margin, size[1] - margin - rows * letters * _LINE)
     if frames.source is not None:

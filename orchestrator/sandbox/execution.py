@@ -217,7 +217,13 @@ class Execution:
     def _compute(self, node: str, inputs: dict[str, Any]) -> render.Computed:
         cut_short = self._interrupts.cut_short
         extra = self._entry.extra_data.get("extra_pnginfo")
-        context = render.Context(self._around.files, self._graph, extra, share_written=0.5 if cut_short else 1.0)
+        context = render.Context(
+            self._around.files,
+            self._graph,
+            extra,
+            share_written=0.5 if cut_short else 1.0,
+            captions=self._around.faults.settings.captions,
+        )
         # A node may raise anything; the exception becomes the result.
         try:
             computed = render.compute(self._graph[node]["class_type"], inputs, context)

@@ -29,6 +29,8 @@ class Context:
     extra_pnginfo: Any
     share_written: float = 1.0
     """Below 1: every file is left incomplete."""
+    captions: bool = True
+    """Whether images have a text."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def _preview(inputs: Inputs, context: Context) -> Computed:
 
 
 def _save_pictures(frames: Frames, prefix: str, kind: str, context: Context) -> Computed:
+    frames = dataclasses.replace(frames, captioned=context.captions)
     place = context.files.save_place(prefix, kind=kind, width=frames.width, height=frames.height)
     saved = []
     for index in range(frames.count):

@@ -327,6 +327,15 @@ class TestPictures:
         with picture(client, entry["outputs"]["4"]["images"][0]) as drawn:
             assert drawn.size == (side, side)
 
+    def test_without_captions_nothing_is_written_on_it(self, sandbox: Sandbox, client: Client) -> None:
+        colors = []
+        for captions in (True, False):
+            sandbox.change(captions=captions)
+            entry = client.entry(client.submit(text_to_image(size=256, prefix=f"c{captions}", seed=5)))
+            with picture(client, entry["outputs"]["9"]["images"][0]) as drawn:
+                colors.append(len(drawn.crop((0, 240, 256, 256)).getcolors(256 * 16) or []))
+        assert colors[0] > colors[1] + 4, "letters have many shades, and hills one each"
+
     def test_a_batch_counts_on_from_what_is_there(self, client: Client) -> None:
         names = []
         for seed in (1, 2):

@@ -53,6 +53,7 @@ class Set:
         `stuck`: has a workflow that ComfyUI refuses. `unused`: has made nothing.
         """
         self.sandbox, self.served, self.picky, self.stuck, self.unused = sandbox, served, picky, stuck, unused
+        self.usual = sandbox.settings
         stuck.burst("generate", "--prompt", PROMPT, "--count", "4", "--name", "lighthouses", "--queue-only")
         sweeps = ("cfg=3,5,7,9", "steps=2,4,8", "sampler=euler,dpmpp_2m")
         axes = [word for sweep in sweeps for word in ("--sweep", sweep)]
@@ -77,7 +78,7 @@ class Set:
 
     def stop(self) -> None:
         """Nothing is under way any more."""
-        self.sandbox.change(**SandboxSettings().as_dict())
+        self.sandbox.change(**self.usual.as_dict())
         for served in (self.served, self.picky):
             served.cancel_all()
 
@@ -346,9 +347,10 @@ OTHERS: tuple[Scene, ...] = (
 
 
 DOCS: dict[str, tuple[Scene, dict[str, Any]]] = {
-    "browser-comparison.png": (slider, {"viewport": {"width": 1040, "height": 620}}),
+    "browser-workspace.webp": (start, {"viewport": {"width": 1280, "height": 800}, "device_scale_factor": 1.5}),
+    "browser-comparison.webp": (slider, {"viewport": {"width": 1040, "height": 620}}),
 }
-"""What the README shows."""
+"""What the documents show."""
 
 
 RECORDING = "browser-arriving.webp"
@@ -359,7 +361,7 @@ _LAST_FRAMES = 8
 
 
 @contextlib.contextmanager
-def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
+def staged(settings: SandboxSettings | None = None) -> Iterator[tuple[Set, Callable[..., Any]]]:
     """The stage, and what opens a page on it: `visit(color_scheme="dark")`."""
     template = small_template()
     template["5"]["inputs"] |= {"width": 768, "height": 768}
@@ -369,7 +371,7 @@ def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
         tempfile.TemporaryDirectory() as other,
         tempfile.TemporaryDirectory() as third,
         tempfile.TemporaryDirectory() as fourth,
-        Sandbox(SandboxSettings()) as sandbox,
+        Sandbox(settings) as sandbox,
         Served(Path(home), servers=[sandbox.url], template=template) as served,
         Served(Path(other), servers=[sandbox.url], template=template, options=binding) as picky,
         Served(Path(third), servers=[sandbox.url], template=unusable_template()) as stuck,
@@ -411,7 +413,7 @@ def record(stage: Set, page: Any, path: Path) -> None:
         path, save_all=True, append_images=others, duration=int(1000 * _FRAME_SECONDS), loop=0, quality=70, method=6
     )
     page.context.close()
-    stage.sandbox.change(**SandboxSettings().as_dict())
+    stage.sandbox.change(**stage.usual.as_dict())
     print(path)
 
 
@@ -436,16 +438,17 @@ def _size(sides: tuple[int, int]) -> dict[str, int]:
 
 
 def take_docs() -> None:
-    """As small files: a page has few colors."""
+    """As small files. Nothing is written on the images."""
     docs = Path(__file__).resolve().parents[2] / "docs"
-    with staged() as (stage, visit):
+    with staged(SandboxSettings(captions=False)) as (stage, visit):
         record(stage, visit(viewport=_RECORDED, color_scheme="light"), docs / RECORDING)
         for name, (scene, look) in DOCS.items():
-            path, page = docs / name, visit(**look)
+            page = visit(**look)
             for _ in scene(stage, page):
-                take(page, path)
+                page.locator("img[src]").evaluate_all(LOADED)
+                with Image.open(io.BytesIO(page.screenshot())) as shot:
+                    shot.convert("RGB").save(docs / name, quality=85, method=6)
             page.context.close()
-            Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -131,9 +131,12 @@ function showCounts({ counts, secondsPerItem, secondsLeft }) {
       ),
     ),
   );
-  const pace = secondsPerItem ? `${(60 / secondsPerItem).toFixed(1)} items a minute` : "No pace is known yet";
+  const pace = secondsPerItem ? `${paceOf(60 / secondsPerItem)} items a minute` : "No pace is known yet";
   say(byId("pace"), secondsLeft ? `${pace}, about ${duration(secondsLeft)} left` : pace);
 }
+
+/** @param {number} count a minute */
+const paceOf = (count) => (count < 10 ? count.toFixed(1) : Math.round(count).toLocaleString());
 
 /** @param {any} state */
 function showSetAside({ setAside }) {
