@@ -47,14 +47,14 @@ def _parser() -> argparse.ArgumentParser:
     names = [client.name for client in CLIENTS]
     parser = argparse.ArgumentParser(
         prog="python -m tests.peers",
-        description="burst and other clients of ComfyUI under the same faults. Takes about an hour; leave the machine "
-        "alone. Clients are installed from PyPI and npm into environments of their own.",
+        description="burst and other clients of ComfyUI under the same faults. Takes more than an hour; leave the "
+        "machine alone. Clients are installed from PyPI and npm into environments of their own.",
     )
     parser.add_argument("--comfyui", type=Path, metavar="DIR", help="checkout of ComfyUI; servers are started from it")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of its environment")
     parser.add_argument("--only", nargs="+", choices=names, metavar="CLIENT", help=f"some of: {', '.join(names)}")
     parser.add_argument("--scenarios", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
-    parser.add_argument("--rounds", type=int, default=2, help="how often each is measured (default 2)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each is measured (default 1)")
     parser.add_argument("--directory", type=Path, help="the disk to work on (default: the temporary directory)")
     parser.add_argument(
         "--environments",
