@@ -83,7 +83,7 @@ def test_results_do_not_become_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", [".", "photos", "photos/../photos", "photos/EP01/.."])
 def test_pictures_in_the_output_directory_are_refused(tmp_path: Path, output: str) -> None:
     root = pictures(tmp_path / "photos", "EP01/a.png")
-    with pytest.raises(UsageError, match=r"lies in the output directory.*output_dir='DIR'"):
+    with pytest.raises(UsageError, match=r"is inside the output directory.*output_dir='DIR'"):
         found(root, home=tmp_path, output_dir=tmp_path / output)
 
 
