@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from state.sql.engines import COMPILED
+
 
 class Connections:
     """To one database. Any thread may use it; each use has a connection of its own."""
@@ -64,7 +66,7 @@ def _is_as_new(connection: Connection) -> bool:
     """Nothing is left on it of what was done."""
     if connection.closed or connection.invalidated or connection.connection.is_detached:
         return False
-    if any(connection.get_execution_options().values()):
+    if any(value for name, value in connection.get_execution_options().items() if name != COMPILED):
         return False
     driver: Any = connection.connection.dbapi_connection
     try:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Connection, Double, Engine, Executable, event, literal, literal_column
+from sqlalchemy import ColumnElement, Connection, Dialect, Double, Engine, Executable, event, literal, literal_column
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from orchestrator.clock import Clock
 from orchestrator.errors import NotAllowed, StateAway, StateError
@@ -23,6 +22,7 @@ from state.location import Location
 from state.sql import schema
 from state.sql.commits import Begun, Commits
 from state.sql.connections import Connections
+from state.sql.engines import engine_of
 from state.sql.older_tables import additions, reading_as_of_today, reads_older_tables
 from state.sql.outage import Outages
 from state.sql.refusals import is_read_only, refusal_of
@@ -275,21 +275,20 @@ class Database:
         return Connections(engine, most=_MOST_IDLE if keeps else 0)
 
     def _new_engine(self) -> Engine:
-        settings: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
         if not self.is_postgresql:
-            return sqlite_engine(self._url, self._file, **settings)
+            return sqlite_engine(self._url, self._file)
         url = self._url.set(drivername="postgresql+psycopg")
-        chosen = {name: value for name, value in _ON_CONNECT.items() if name not in url.query}
-        engine = sqlalchemy.create_engine(url, connect_args=chosen, **settings)
-        engine.dialect.connect = self._driver_connection  # type: ignore[method-assign]
+        engine = engine_of(url, self._driver_connection, alike=url.render_as_string(hide_password=False))
         event.listen(engine, "handle_error", _close_cursor)
         return engine
 
-    def _driver_connection(self, *given: Any, **chosen: Any) -> Any:
+    def _driver_connection(self, dialect: Dialect) -> Any:
         from state.sql.driver import connection_class
 
+        arguments, named = dialect.create_connect_args(self._url)
+        chosen = {name: value for name, value in _ON_CONNECT.items() if name not in self._url.query}
         kind = connection_class(lambda: ANSWER_SECONDS if self.outages.patience is not None else None)
-        return kind.connect(*given, **chosen)
+        return kind.connect(*arguments, **{**named, **chosen})
 
     def _check_file(self) -> None:
         """Errors: StateError where the file of SQLite is another one, or gone: what is written would be lost."""

@@ -6,21 +6,20 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-import sqlalchemy
-from sqlalchemy import URL, Engine, FromClause
+from sqlalchemy import URL, Dialect, Engine, FromClause
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
+
+from state.sql.engines import engine_of
 
 BUSY_SECONDS = 60.0
 """How long a writer waits for others."""
 
 
-def sqlite_engine(url: URL, file: Path, **settings: Any) -> Engine:
-    engine = sqlalchemy.create_engine(url, creator=_opener(file), paramstyle="named", **settings)
-    engine.dialect.statement_compiler = _Compiler
-    return engine
+def sqlite_engine(url: URL, file: Path) -> Engine:
+    opened = _opener(file)
+    return engine_of(url, lambda _: opened(), alike="sqlite", change=_with_hints)
 
 
 def _opener(file: Path) -> Callable[[], sqlite3.Connection]:
@@ -53,6 +52,10 @@ def may_write(file: Path) -> bool:
 
 def _beside(file: Path, ending: str) -> Path:
     return file.with_name(f"{file.name}{ending}")
+
+
+def _with_hints(dialect: Dialect) -> None:
+    dialect.statement_compiler = _Compiler
 
 
 class _Compiler(SQLiteCompiler):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, literal, select, union_all
+from sqlalchemy import Connection, create_mock_engine, delete, literal, select, union_all
+from sqlalchemy.engine.mock import MockConnection
 
 from orchestrator.errors import NotAllowed, StateError, StateVersionError
 from state.location import Location
@@ -71,9 +74,26 @@ def _names_in(connection: Connection) -> set[str]:
 
 def make_tables(connection: Connection, made: Tables) -> None:
     """Those of today, in a database without any."""
-    schema.metadata.create_all(connection)
+    for statement in _making(connection.dialect.name):
+        connection.exec_driver_sql(statement)
     connection.execute(revision.insert().values(version_num=f"{made.revision:04}"))
     _say_compatible(connection, made)
+
+
+@functools.cache
+def _making(dialect: str) -> list[str]:
+    """The statements that make all tables and indices; `dialect`: `sqlite` or `postgresql`."""
+    made: list[str] = []
+
+    def keep(sql: Any, *_: object, **__: object) -> None:
+        sql.if_not_exists = True
+        made.append(str(sql.compile(dialect=engine.dialect)))
+
+    engine: MockConnection = create_mock_engine(
+        f"{'postgresql+psycopg' if dialect == 'postgresql' else dialect}://", keep
+    )
+    schema.metadata.create_all(engine, checkfirst=False)
+    return made
 
 
 def upgrade_tables(connection: Connection, location: Location, found: Tables, becomes: Tables, *, now: float) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import event
-
 from state.store import StateParts
 from support.statements import fresh_engine, watch
 
@@ -50,9 +48,10 @@ class Cuts:
         self._after = False
         self._word = ""
         self._keeps = False
-        engine = fresh_engine(store._database)  # type: ignore[attr-defined]
-        watch(engine, self._before, self._after_it)
-        event.listen(engine, "do_connect", self._connect)
+        database = store._database  # type: ignore[attr-defined]
+        self._make = database._driver_connection
+        database._driver_connection = self._connect
+        watch(fresh_engine(database), self._before, self._after_it)
 
     def cut(self, number: int = 1, *, word: str = "", after: bool = False, keeps: bool = False) -> None:
         """Cut the connection at the statement of this number, counted from now among those with `word`.
@@ -94,11 +93,12 @@ class Cuts:
             driver.close()
         raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
 
-    def _connect(self, *_: object) -> None:
+    def _connect(self, dialect: Any) -> Any:
         import psycopg
 
         if self.is_away:
             raise psycopg.OperationalError('connection failed: connection to server at "db", port 5432 failed: refused')
+        return self._make(dialect)
 
 
 class _Broken:

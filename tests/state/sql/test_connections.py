@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Dialect, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.sql.compiler import SQLCompiler
 from support.stores import KINDS, State
 
 from state.sql.connections import Connections
+from state.sql.engines import engine_of
 from state.sql.statement import Statement
 
 SQL = [kind for kind in KINDS if not kind.one_run]
@@ -93,7 +95,7 @@ def test_an_option_that_was_set_is_not_left_for_the_next_use(connections: Connec
     with connections.one() as connection:
         connection.execution_options(yield_per=10)
     with connections.one() as connection:
-        assert not connection.get_execution_options()
+        assert "yield_per" not in connection.get_execution_options()
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
@@ -141,3 +143,48 @@ def test_an_error_is_that_of_sqlalchemy_and_the_connection_stays(connections: Co
                 send()
             assert not refused.value.connection_invalidated
         assert _ONE.run(connection)[0].one == 1
+
+
+def test_a_second_state_makes_no_statement_anew(
+    state: State, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one open of a state has worked out serves all others of this process, also those of another state."""
+    kind = next(kind for kind in SQL if kind.name == request.node.callspec.params["state"].name)
+    made: list[str] = []
+    compiled = SQLCompiler.__init__
+
+    def counted(self: SQLCompiler, dialect: Any, statement: Any, *given: Any, **named: Any) -> None:
+        made.append(str(statement))
+        compiled(self, dialect, statement, *given, **named)
+
+    with state.open(create=True) as store:
+        store.counts()
+    with state.open() as store:
+        store.counts()
+    monkeypatch.setattr(SQLCompiler, "__init__", counted)
+    with state.open() as store:
+        store.counts()
+    assert made == []
+    if kind.one_host:
+        with State(kind, tmp_path / "another") as another, another.open(create=True) as store:
+            store.counts()
+        assert made == []
+
+
+def test_a_dialect_that_never_connected_is_not_kept(tmp_path: Path) -> None:
+    """It has not asked its server yet what that can do."""
+    url = make_url(f"sqlite:///{tmp_path / 'state.db'}")
+
+    def refused(dialect: Dialect) -> Any:
+        raise sqlite3.OperationalError("no such host")
+
+    first = engine_of(url, refused, alike=str(tmp_path))
+    with pytest.raises(SQLAlchemyError):
+        first.connect()
+    second, third = (engine_of(url, lambda _: sqlite3.connect(":memory:"), alike=str(tmp_path)) for _ in range(2))
+    for engine in (second, third):
+        with engine.connect() as connection:
+            assert connection.dialect.default_schema_name == "main"
+            assert driver_of(connection).isolation_level is None
+    assert first.dialect is not second.dialect
+    assert engine_of(url, refused, alike=str(tmp_path)).dialect in (second.dialect, third.dialect)
