@@ -6,11 +6,10 @@ import contextlib
 import random
 import signal
 import subprocess
-from collections import Counter
 
 import pytest
 from support.real_graphs import new_seeds, slow
-from support.real_scene import Scene, finish, queued, renders
+from support.real_scene import Scene, check_each_was_rendered_once, finish, queued, renders
 from support.real_server import RealServer
 from support.waiting import wait_until
 
@@ -24,16 +23,6 @@ KILLS = 5
 
 def begin(scene: Scene, *, blurs: int = 2) -> list[str]:
     return scene.write(slow(blurs=blurs), new_seeds(ITEMS))
-
-
-def check_each_was_rendered_once(scene: Scene, server: RealServer) -> None:
-    """By the files on the server: one prompt_id an item, and it is the one whose picture was collected."""
-    items = scene.items()
-    assert Counter(item.status for item in items.values()) == {Status.COMPLETED: len(items)}
-    collected = {int(item.inputs["seed"]): {item.prompt_id} for item in items.values()}
-    assert server.prompts_by_seed() == collected
-    assert len(scene.pictures()) == len(items)
-    assert scene.say("verify", "--output", str(scene.output)).code == 0
 
 
 def wait_for_renders(scene: Scene, server: RealServer, count: int) -> None:

@@ -19,6 +19,7 @@ import requests
 from state.item import Item, Status
 from state.open_store import open_store
 from support.preparing import preparation_of
+from support.real_server import RealServer
 
 ROOT = Path(__file__).parents[2]
 _LAUNCH = Path(__file__).with_name("launch.py")
@@ -187,3 +188,13 @@ def queued(url: str, scene: Scene) -> tuple[list[str], list[str]]:
 def _item_of(entry: list[Any]) -> str | None:
     key: str | None = entry[3].get("burst", {}).get("item")
     return key
+
+
+def check_each_was_rendered_once(scene: Scene, server: RealServer) -> None:
+    """By the files on the server: one prompt_id an item, and it is the one whose picture was collected."""
+    items = scene.items()
+    assert Counter(item.status for item in items.values()) == {Status.COMPLETED: len(items)}
+    collected = {int(item.inputs["seed"]): {item.prompt_id} for item in items.values()}
+    assert server.prompts_by_seed() == collected
+    assert len(scene.pictures()) == len(items)
+    assert scene.say("verify", "--output", str(scene.output)).code == 0
