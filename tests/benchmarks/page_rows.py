@@ -34,7 +34,7 @@ _LINKS = 2_000
 _AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 MEASURE = """
 document.addEventListener('load', ({target}) => {
-  if (target.matches?.('.feed-tile img, #pictures img')) window.firstImage ??= performance.now();
+  if (target.matches?.('.thumbnail')) window.firstImage ??= performance.now();
 }, true);
 window.slowest = 0;
 new PerformanceObserver(list => {
@@ -58,7 +58,7 @@ def workspace(setting: Setting) -> list[Figure]:
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
             page.add_init_script(MEASURE)
             page.goto(server.url)
-            page.locator(".feed-tile img").first.wait_for()
+            page.locator(".feed-tile .thumbnail").first.wait_for()
             page.wait_for_function("() => window.firstImage")
             first.append(page.evaluate("window.firstImage") / 1000.0)
             for act in _acts(page):

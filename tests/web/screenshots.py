@@ -247,7 +247,7 @@ def away(scene: Set, page: Any) -> Iterator[None]:
 
 def gallery(_: Set, page: Any) -> Iterator[None]:
     page.goto("/gallery")
-    page.locator("main img").first.wait_for()
+    page.locator("main .thumbnail").first.wait_for()
     yield
 
 

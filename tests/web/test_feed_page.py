@@ -32,7 +32,7 @@ def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: 
     page = open_page("/")
     old = card(page, "an old lighthouse")
     expect(old.locator(".badge")).to_have_text("Done")
-    expect(old.locator("img")).to_have_count(2)
+    expect(old.locator(".thumbnail")).to_have_count(2)
     expect(page.get_by_role("heading", name="Today")).to_be_visible()
     sandbox.hold("render")
     requests.post(f"{sandbox.url}/prompt", json={"prompt": small_template()}, timeout=30).raise_for_status()
@@ -44,7 +44,7 @@ def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: 
     finish_one(sandbox)
     finish_one(sandbox)
     sandbox.hold("render")
-    expect(fox.locator("img:not(.feed-preview)")).to_have_count(1)
+    expect(fox.locator(".thumbnail")).to_have_count(1)
     expect(fox.locator(".badge")).to_have_text("Rendering 2 of 3")
     expect(fox.locator(".coming")).to_have_count(2)
     expect(fox.locator(".coming.current .feed-word")).not_to_be_empty()
@@ -55,7 +55,7 @@ def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: 
     sandbox.release()
     expect(owl.locator(".badge")).to_have_text("Done")
     expect(fox.locator(".badge")).to_have_text("Done")
-    expect(fox.locator("img")).to_have_count(3)
+    expect(fox.locator(".thumbnail")).to_have_count(3)
     expect(page.get_by_role("heading", name="Now")).to_be_hidden()
     fox.get_by_role("link", name="a fox", exact=True).click()
     expect(page).to_have_url(f"{served.url}/?batch={first}")
@@ -90,7 +90,7 @@ def test_failed_images_are_tried_again(open_page: OpenPage, serve: Callable[...,
     sandbox.change(failure_rate=0.0)
     fox.get_by_role("button", name="Retry 2 failed").click()
     expect(fox.locator(".badge")).to_have_text("Done")
-    expect(fox.locator("img")).to_have_count(2)
+    expect(fox.locator(".thumbnail")).to_have_count(2)
 
 
 def test_comfyui_that_does_not_answer_is_said_where_its_batch_is(
@@ -105,7 +105,7 @@ def test_comfyui_that_does_not_answer_is_said_where_its_batch_is(
         dying.hold("render")
         fox = card(page, "a fox")
         expect(fox.locator(".badge")).to_have_text("Rendering 2 of 3")
-        expect(fox.locator("img:not(.feed-preview)")).to_have_count(1)
+        expect(fox.locator(".thumbnail")).to_have_count(1)
     host = dying.url.removeprefix("http://")
     told = f"ComfyUI is not answering ({host}). Waiting for it. 1 finished image is safe."
     expect(fox.get_by_role("status")).to_have_text(told)
@@ -160,7 +160,7 @@ def test_it_is_endless_and_nothing_shifts(old: Gallery, old_page: Any) -> None:
         "new PerformanceObserver(list => shifts.push(...list.getEntries().filter(isOf).map(one => one.value)))"
         ".observe({type: 'layout-shift', buffered: true}); 0"
     )
-    expect(page.locator(".feed-tile img").first).to_have_js_property("naturalWidth", 64)
+    expect(page.locator(".thumbnail").first).to_have_js_property("width", 64)
     assert sum(page.evaluate("shifts")) < 0.02
     while page.locator("#feed-more").is_visible():
         before = cards.count()
@@ -197,7 +197,7 @@ def test_what_is_far_from_sight_is_not_in_the_document(old_page: Any) -> None:
         assert page.locator(".feed-tile").count() < 90
     assert seen == {f"prompt {number}" for number in range(60)}
     page.evaluate("scrollTo(0, 0)")
-    expect(card(page, "prompt 59").locator("img")).to_have_count(3)
+    expect(card(page, "prompt 59").locator(".thumbnail")).to_have_count(3)
     expect(titles.filter(has_text=re.compile("^prompt 0$"))).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollHeight") == pytest.approx(height, rel=0.1)
 
@@ -293,13 +293,13 @@ def test_a_batch_is_deleted_and_brought_back(old: Gallery, old_page: Any) -> Non
     card(page, "prompt 59").get_by_role("button", name="Delete").click()
     expect(card(page, "prompt 59")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
-    expect(card(page, "prompt 59").locator("img")).to_have_count(3)
+    expect(card(page, "prompt 59").locator(".thumbnail")).to_have_count(3)
 
 
 def test_images_have_their_colors_before_they_are_there(old: Gallery, old_page: Any, tmp_path: Path) -> None:
     """Once a thumbnail was made, the page knows what it looks like."""
     page = old_page
-    expect(page.locator(".feed-tile img").first).to_have_js_property("naturalWidth", 64)
+    expect(page.locator(".thumbnail").first).to_have_js_property("width", 64)
     fill(old.album, "new", after=timedelta(days=30), prompt="a new one")
     page.route("**/thumbnails/b59/1*", lambda route: None)
     page.reload()
@@ -309,7 +309,7 @@ def test_images_have_their_colors_before_they_are_there(old: Gallery, old_page: 
     shade = page.evaluate(
         """async () => {
           const image = new Image();
-          image.src = document.querySelector("[data-image='b59/1'] img").src.replace('thumbnails', 'images');
+          image.src = '/images/b59/1';
           await image.decode();
           const canvas = new OffscreenCanvas(64, 48).getContext('2d'); canvas.drawImage(image, 0, 0);
           return [...canvas.getImageData(20, 20, 1, 1).data];

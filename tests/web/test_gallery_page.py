@@ -46,8 +46,17 @@ def seeds(page: Any) -> list[str]:
     return [str(re.sub(r"seed (\d+).*", r"\1", fact)) for fact in facts]
 
 
+DRAWN = """all => all.every((one) => {
+  const {top, bottom} = one.getBoundingClientRect();
+  return one.width || bottom < 0 || top > innerHeight;
+})"""
+"""Whether all of these that are in sight are drawn."""
+
+
 def is_drawn(image: Any) -> bool:
-    return bool(image.evaluate("image => image.complete && image.naturalWidth > 0"))
+    return bool(
+        image.evaluate("image => image.matches('canvas') ? image.width > 0 : image.complete && image.naturalWidth > 0")
+    )
 
 
 def opened(page: Any, number: int = 0) -> Any:
@@ -61,7 +70,7 @@ def whole(page: Any) -> Any:
     dialog = page.locator("#viewer")
     expect(dialog.locator("#viewer-command")).to_contain_text("burst generate")
     wait_until(lambda: is_drawn(dialog.locator("#viewer-picture img")))
-    wait_until(lambda: page.locator("#pictures img").evaluate_all("all => all.every(one => one.complete)"))
+    wait_until(lambda: page.locator("#pictures .thumbnail").evaluate_all(DRAWN))
     return dialog
 
 
@@ -84,7 +93,6 @@ def test_the_newest_picture_is_first_and_each_says_what_it_is(visit: Callable[..
     expect(tiles(page).first).to_contain_text("an owl")
     expect(tiles(page).nth(1)).to_contain_text("seed 42 · sdxl.safetensors")
     image = tiles(page).first.get_by_role("img", name="an owl")
-    assert image.get_attribute("loading") == "lazy"
     wait_until(lambda: is_drawn(image))
 
 
@@ -429,7 +437,8 @@ def test_every_field_has_a_name_and_every_dialog_too(visit: Callable[..., Any], 
     page = visit()
     nameless = """() => [...document.querySelectorAll("input, select, button, dialog, a[href]")]
         .filter(one => one.matches("input, select") ? !one.labels.length && !one.ariaLabel
-            : !one.ariaLabel && !one.textContent.trim() && !one.querySelector("img[alt]:not([alt=''])")
+            : !one.ariaLabel && !one.textContent.trim()
+                && !one.querySelector("img[alt]:not([alt='']), canvas[aria-label]")
                 && !one.hasAttribute("aria-labelledby"))
         .map(one => one.outerHTML)"""
     assert page.evaluate(nameless) == []
@@ -501,7 +510,7 @@ def test_an_image_grows_into_the_viewer_and_shrinks_back(
         globalThis.named = [];
         const turn = document.startViewTransition.bind(document);
         document.startViewTransition = (change) => {
-            const all = [...document.querySelectorAll("img")].map((one) => one.style.viewTransitionName);
+            const all = [...document.querySelectorAll("img, .thumbnail")].map((one) => one.style.viewTransitionName);
             named.push(...all.filter(Boolean));
             return turn(change);
         };
@@ -513,4 +522,4 @@ def test_an_image_grows_into_the_viewer_and_shrinks_back(
     expect(page.locator("#viewer")).to_be_hidden()
     expect(tiles(page).first.get_by_role("link")).to_be_focused()
     assert page.evaluate("named") == named
-    expect(page.locator("img[style*='view-transition-name: image']")).to_have_count(0)
+    expect(page.locator("[style*='view-transition-name: image']")).to_have_count(0)

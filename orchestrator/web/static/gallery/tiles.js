@@ -1,6 +1,7 @@
 /** Pictures and batches as the gallery lists them. */
 
 import { make } from "../dom.js";
+import { thumbnail } from "../thumbnail.js";
 import { keyOfImage } from "../image_changes.js";
 import { icon } from "../viewer/icons.js";
 import { counted, isLoose, standing, titleOf } from "../words.js";
@@ -21,7 +22,7 @@ export const described = (image) =>
 export function pictureTile(image) {
   const name = described(image);
   const opens = { className: "tile-picture", href: addressOf(image), "data-image": keyOfImage(image), draggable: false };
-  const link = make("a", opens, shown(image, image.thumbnail, "lazy"));
+  const link = make("a", opens, image.thumbnail ? small(image) : wordOf(image));
   const pick = make("input", { type: "checkbox", className: "tile-pick", "aria-label": `Choose ${name}`, tabIndex: -1 });
   const facts = [image.seed === null ? "" : `seed ${image.seed}`, image.model ?? "", ...image.tags.map((/** @type {string} */ tag) => `#${tag}`)];
   const parts = [link, pick];
@@ -35,6 +36,16 @@ export function pictureTile(image) {
     make("p", { className: "tile-facts" }, facts.filter(Boolean).join(" · ")),
   );
 }
+
+/** @param {any} image */
+function small(image) {
+  const picture = thumbnail(image.thumbnail, described(image));
+  picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "blank" }, "cannot be shown")));
+  return picture;
+}
+
+/** @param {any} image */
+const wordOf = (image) => make("span", { className: "blank" }, image.file.split(".").pop());
 
 /** @param {any} image @param {string} name */
 function starOf(image, name) {
@@ -83,7 +94,7 @@ export function trashTile(image, restore) {
  * @param {"lazy" | "eager"} loading
  */
 export function shown(image, address, loading) {
-  if (!address) return make("span", { className: "blank" }, image.file.split(".").pop());
+  if (!address) return wordOf(image);
   const picture = make("img", { src: address, alt: described(image), loading, decoding: "async" });
   picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "blank" }, "cannot be shown")));
   return picture;

@@ -1,6 +1,7 @@
 /** One image of the feed: its place is there at its size before the image is, in the image's own colors. */
 
 import { make } from "../dom.js";
+import { thumbnail } from "../thumbnail.js";
 import { addressIn } from "../viewer/viewer.js";
 import { differenceOf, nameOf } from "../words.js";
 import { stepOf } from "./batch_words.js";
@@ -19,8 +20,8 @@ export function tileOf(batch, image) {
 /** @param {any} image @param {string} about */
 function pictureOf(image, about) {
   const alt = [nameOf(image), about].filter(Boolean).join(": ");
-  const picture = make("img", { alt, src: image.thumbnail, loading: "lazy", decoding: "async" });
-  if (!image.tint || picture.complete) return [picture];
+  const picture = thumbnail(image.thumbnail, alt);
+  if (!image.tint) return [picture];
   const blurred = tinted(image.tint);
   picture.addEventListener("load", () => blurred.remove(), { once: true });
   return [blurred, picture];

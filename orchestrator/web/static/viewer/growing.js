@@ -6,7 +6,7 @@ import { turn } from "../turn.js";
 /** @param {Iterable<Element>} all @returns {HTMLElement | undefined} */
 const seen = (all) => /** @type {HTMLElement | undefined} */ ([...all].find((one) => one.checkVisibility()));
 /** @param {string} key */
-const small = (key) => seen(document.querySelectorAll(`[data-image="${CSS.escape(key)}"] img`));
+const small = (key) => seen(document.querySelectorAll(`[data-image="${CSS.escape(key)}"] :is(img, .thumbnail)`));
 const large = () => seen(byId("viewer-picture").querySelectorAll("img"));
 
 /** @param {string} key of the image @param {() => void} open */
