@@ -49,6 +49,7 @@ OF_ONE_COMMAND: Mapping[str, Mapping[int, str]] = {
     "export": {EXIT_ITEMS_FAILED: "Some image files are missing; the others were exported."},
     "template check": {EXIT_ITEMS_FAILED: "The server would refuse the workflow."},
     "node status": {EXIT_ITEMS_FAILED: "The nodes are missing or outdated."},
+    "servers clean": {EXIT_ITEMS_FAILED: "A server could not be cleaned; the others were."},
     "notify test": {EXIT_ITEMS_FAILED: "A receiver was not reached."},
     "demo": {EXIT_ITEMS_FAILED: "Something was lost, damaged or rendered twice."},
     "watch": {EXIT_DONE: "Stopped by SIGTERM, or the reader went away; with --until-done: nothing is left."},

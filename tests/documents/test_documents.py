@@ -189,6 +189,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only("node", "install", "--comfyui", "ComfyUI")
     only("servers", "add", f"gpu1={sandbox.url}", "--label", "big", "--window", "2")
     only("servers", "list")
+    (home / "served").mkdir()
+    only("servers", "clean", "gpu1", "--folder", "served", "--dry-run")
     only("schedule", "--every", "5m")
     only("notify", "add", "https://example.org/hook", "--on", "done")
     only("notify", "list")
