@@ -222,7 +222,7 @@ class Execution:
             self._graph,
             extra,
             share_written=0.5 if cut_short else 1.0,
-            captions=self._around.faults.settings.captions,
+            captions=not self._around.faults.settings.hide_captions,
         )
         # A node may raise anything; the exception becomes the result.
         try:

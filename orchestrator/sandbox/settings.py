@@ -33,8 +33,8 @@ class SandboxSettings:
     """Render times of the next prompts that are not cached, in the order in which they run."""
     latent_previews: bool = False
     """A preview image after each step of a sampler, as with ComfyUI's --preview-method."""
-    captions: bool = True
-    """Each image says that it is a placeholder, and what it was made with."""
+    hide_captions: bool = False
+    """No image says that it is a placeholder, and what it was made with."""
     answer_delay_seconds: float = 0.0
     """Delay of every response."""
 

@@ -240,18 +240,22 @@ class GalleryIndex:
 
     def _go_on(self, there: _Open) -> None:
         """Take in the rest, a piece at a time, so that nobody waits long."""
-        while True:
-            if not self._is_closed:
-                self._give_way()
-            with self._mutex:
-                try:
-                    if not self._is_closed and there is self._open and not there.is_current:
-                        there.step()
-                        continue
-                except (BurstError, sqlite3.Error) as error:
-                    _log.warning("the gallery's index is not whole: %s", error)
-                self._thread = None
-                return
+        self._give_way()
+        while self._is_unfinished(there):
+            self._give_way()
+
+    def _is_unfinished(self, there: _Open) -> bool:
+        """Take in one piece more. Once there is none, whoever looks takes in what is new."""
+        with self._mutex:
+            try:
+                if not self._is_closed and there is self._open and not there.is_current:
+                    there.step()
+                    if not there.is_current:
+                        return True
+            except (BurstError, sqlite3.Error) as error:
+                _log.warning("the gallery's index is not whole: %s", error)
+            self._thread = None
+            return False
 
     def _take_in_orphans(self, there: _Open) -> None:
         orphans = self._orphaned_batches.batches()

@@ -273,7 +273,7 @@ def test_an_output_directory_that_refuses_keeps_no_end_from_being_noted(scene: S
 def test_a_log_that_cannot_be_read_is_said_and_hinders_nothing(scene: Scene) -> None:
     scene.store.batches.path.mkdir()
     scene.run_once()
-    assert any("could not be noted" in note for note in scene.notes)
+    assert any("could not be recorded" in note for note in scene.notes)
 
 
 def test_a_look_at_a_batch_under_way_costs_the_same_however_many_items(

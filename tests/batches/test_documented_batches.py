@@ -25,7 +25,7 @@ def test_the_profiles_are_read(tmp_path: Path) -> None:
     profiles = load_profiles(tmp_path)
     assert (profiles["mine"].batch_size, profiles["mine"].cfg) == ("auto", 6.5)
     assert load_model_notes(tmp_path)[0].needed_bytes(4) == 14 * 2**30
-    named = re.search(r"^`--profile (\w+)`, (.*?) says", page("batches.md"), re.MULTILINE)
+    named = re.search(r"^`--profile (\w+)`, (.*?) sets", page("batches.md"), re.MULTILINE)
     assert named is not None
     assert {named[1], *re.findall(r"`(\w+)`", named[2])} == profiles.keys() - {"mine"}
 
@@ -37,7 +37,7 @@ def test_batch_info_has_every_field_that_is_named(tmp_path: Path) -> None:
     told = json.loads((tmp_path / "output" / "batch_b1" / "batch_info.json").read_text())
     scene.store.close()
     paragraph = page("batches.md").partition("## batch_info.json\n")[2].strip().splitlines()[0]
-    fields = re.findall(r"`(\w+)`", paragraph.partition(" has a `batch_info.json` with ")[2].partition(". ")[0])
+    fields = re.findall(r"`(\w+)`", paragraph.partition(" contains `batch_info.json` with ")[2].partition(". ")[0])
     assert len(fields) >= 4
     assert told.keys() >= {*fields, "template", "prompts", "seeds", "parameters", "axes", "images"}
 

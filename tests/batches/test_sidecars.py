@@ -228,7 +228,7 @@ def test_a_sidecar_without_a_checkpoint_is_the_items_own(place: Place, form: str
 @pytest.mark.parametrize(
     ("sidecar", "said"),
     [
-        ("notes/a.txt", "is not this item's"),
+        ("notes/a.txt", "already exists and does not belong"),
         ("../a.txt", "leaves the output directory"),
         ("/a.txt", "relative to the output directory"),
         ("a.exe", "must end in .txt or .json"),

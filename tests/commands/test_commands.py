@@ -226,7 +226,7 @@ def test_an_unknown_item_is_named_with_near_ones(project: Path) -> None:
 def test_verify_names_missing_cut_and_changed_files_and_repairs(project: Path) -> None:
     burst("init", "prompts", "--template", "smoke")
     burst("run")
-    assert "every file is there" in burst("verify").stdout
+    assert "every file is present" in burst("verify").stdout
     (project / "output/EP01/prompt_1.png").unlink()
     cut = project / "output/EP01/prompt_2.png"
     cut.write_bytes(cut.read_bytes()[:-10])

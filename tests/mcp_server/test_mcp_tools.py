@@ -6,8 +6,9 @@ import base64
 import io
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from orchestrator.settings import Overrides
 from state.item import Status
 from state.open_store import open_store, parts_of
 
+_T = TypeVar("_T")
 PROMPTS = ["a fox", "a dog", "an owl"]
 HOST_ONLY = {
     "server",
@@ -87,13 +89,19 @@ def served(tmp_path: Path, sandbox: Sandbox) -> Served:
     return Served(home / "re_render_state.json", tools, (home,))
 
 
+def run_alone(work: Callable[[], Awaitable[_T]]) -> _T:
+    """On a thread of its own: on this one, a browser of other tests may have an event loop."""
+    with ThreadPoolExecutor(max_workers=1) as alone:
+        return alone.submit(anyio.run, work).result()
+
+
 def talk(served: Served, session: Callable[[Agent], Awaitable[None]]) -> None:
     async def talking() -> None:
         server, _ = build(served)
         async with Client(server) as client:
             await session(Agent(client))
 
-    anyio.run(talking)
+    run_alone(talking)
 
 
 def test_a_session_from_nothing_to_the_report(served: Served, sandbox: Sandbox) -> None:
@@ -261,7 +269,7 @@ def test_a_call_ends_in_time_whatever_it_waits_for() -> None:
         with anyio.fail_after(10):
             return await bounded(hangs, seconds=0.05)()
 
-    result = anyio.run(calling)
+    result = run_alone(calling)
     assert result.is_error
     assert read(result)["error"]["kind"] == "TransientError"
     assert read(result)["exit_code"] == 75
@@ -271,7 +279,7 @@ def test_an_unexpected_error_is_one_message(monkeypatch: pytest.MonkeyPatch) -> 
     async def breaks() -> CallToolResult:
         raise KeyError("broken")
 
-    result = anyio.run(bounded(breaks, seconds=5))
+    result = run_alone(bounded(breaks, seconds=5))
     assert result.is_error
     assert read(result)["error"]["kind"] == "Crashed"
     assert "KeyError: 'broken'" in read(result)["error"]["message"]

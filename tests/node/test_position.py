@@ -76,7 +76,7 @@ def test_a_change_that_changes_nothing_writes_nothing(position: Position) -> Non
     [
         ("", "Expecting value"),
         ('{"a.png": {"status"', "Expecting"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ('{"a.png": 1}', "record of a.png"),
         ('{"a.png": {"status": "paused"}}', "record of a.png"),
         (b"\xff\xfe\x00", "cannot be read"),

@@ -16,6 +16,7 @@ from support.time_zones import time_zone
 
 from burst import cli
 from orchestrator.burst_history import History, parse_since, read_history
+from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from state.burst_record import BurstRecord, Ending, SetAsideRecord
 from state.change import Change
@@ -23,6 +24,11 @@ from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store, parts_of
 
 NIGHT = datetime(2026, 11, 29, 22, tzinfo=UTC)
+
+
+class _TheNextMorning(Clock):
+    def now(self) -> datetime:
+        return NIGHT + timedelta(hours=10)
 
 
 class Night:
@@ -85,7 +91,7 @@ class Night:
             store.apply([Change(key, status, edit)])  # type: ignore[arg-type]
 
     def history(self, since: datetime = NIGHT) -> History:
-        return read_history(self.state, since)
+        return read_history(self.state, since, clock=_TheNextMorning())
 
 
 @pytest.fixture
@@ -256,7 +262,7 @@ def test_only_what_ended_since_then_counts_however_many_there_were_before(night:
 
 def test_a_run_at_work_is_named(night: Night) -> None:
     with at_work(night.state, burst="b0", started_at=NIGHT):
-        history = night.history()
+        history = read_history(night.state, NIGHT)
         assert [line for line in lines(history) if line.startswith("At work: pid ") and "b0" in line]
         assert "b0" in history.as_json()["running"]
 

@@ -330,7 +330,7 @@ class TestPictures:
     def test_without_captions_nothing_is_written_on_it(self, sandbox: Sandbox, client: Client) -> None:
         colors = []
         for captions in (True, False):
-            sandbox.change(captions=captions)
+            sandbox.change(hide_captions=not captions)
             entry = client.entry(client.submit(text_to_image(size=256, prefix=f"c{captions}", seed=5)))
             with picture(client, entry["outputs"]["9"]["images"][0]) as drawn:
                 colors.append(len(drawn.crop((0, 240, 256, 256)).getcolors(256 * 16) or []))

@@ -440,7 +440,7 @@ def _size(sides: tuple[int, int]) -> dict[str, int]:
 def take_docs() -> None:
     """As small files. Nothing is written on the images."""
     docs = Path(__file__).resolve().parents[2] / "docs"
-    with staged(SandboxSettings(captions=False)) as (stage, visit):
+    with staged(SandboxSettings(hide_captions=True)) as (stage, visit):
         record(stage, visit(viewport=_RECORDED, color_scheme="light"), docs / RECORDING)
         for name, (scene, look) in DOCS.items():
             page = visit(**look)

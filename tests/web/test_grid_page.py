@@ -119,7 +119,7 @@ def test_what_has_no_grid_says_so_and_a_sweep_leads_to_its_own(
 ) -> None:
     album.add("b2", [{}], directory="b2")
     page = open_page("/grid?batch=b2", server=server, away=True)
-    expect(page.get_by_role("alert").filter(has_text="no sweep")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="not a sweep")).to_be_visible()
     page.goto(f"{server.url}/?batch=b2")
     expect(page.locator("#batch-title")).not_to_be_empty()
     expect(page.get_by_role("link", name="Show as a grid")).to_be_hidden()

@@ -23,7 +23,7 @@ CONTROLS = "input, select, textarea, button, a[href], [tabindex='0']"
 NAMELESS = """controls => controls.filter(one => {
   if (!one.checkVisibility()) return false;
   const said = [...(one.labels ?? [])].map(label => label.textContent).join("");
-  const image = one.querySelector("img")?.alt ?? "";
+  const image = one.querySelector("img")?.alt ?? one.querySelector("[role=img]")?.getAttribute("aria-label") ?? "";
   return !(said || one.getAttribute("aria-label") || one.textContent + image).trim();
 }).map(one => one.outerHTML)"""
 

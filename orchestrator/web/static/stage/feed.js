@@ -41,6 +41,7 @@ export class Feed {
     this.isOpen = false;
     /** Nobody answered when it was asked for last. */
     this.isStale = false;
+    this.hasNotes = false;
     /** What the queue says that concerns batches: another one means to look. */
     this.seen = "";
     this.timer = 0;
@@ -131,7 +132,8 @@ export class Feed {
     const waiting = page.activeTotal - page.active.length;
     byId("feed-waiting").hidden = waiting <= 0;
     say(byId("feed-waiting"), `${counted(waiting, "more batch").replace(/hs$/, "hes")} in the queue`);
-    byId("feed-note").hidden = this.places.size > 0 && !page.notes.length;
+    this.hasNotes = page.notes.length > 0;
+    byId("feed-note").hidden = this.places.size > 0 && !this.hasNotes;
     say(byId("feed-note"), page.notes.join("\n") || (this.places.size ? "" : "No images yet. Write a prompt, and they appear here."));
     this.#lay();
   }
@@ -224,7 +226,8 @@ export class Feed {
     const seen = JSON.stringify([work, queue.states.map((/** @type {any} */ one) => [one.completed, one.failed])]);
     if (this.isOpen) for (const id of this.active) this.#live(this.places.get(id));
     if (seen === this.seen && !this.isStale) return;
-    const isKnown = !this.seen && !this.isStale && this.#hasAll(queue);
+    // What a state could not be asked for may be there now.
+    const isKnown = !this.seen && !this.isStale && !this.hasNotes && this.#hasAll(queue);
     this.seen = seen;
     if (isKnown || !this.isOpen) return;
     clearTimeout(this.timer);
