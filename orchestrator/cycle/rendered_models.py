@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.cycle.context import WorkerContext
+from orchestrator.errors import TemplateError
 
 if TYPE_CHECKING:
     from orchestrator.model_identities import ModelIdentities
@@ -39,4 +40,10 @@ class RenderedModels:
 
 
 def _paths(graph: Mapping[str, Any] | None) -> frozenset[str]:
-    return templates.model_paths(dict(graph)) if graph is not None else frozenset()
+    """Without any of what a server tells as a graph and is none."""
+    if graph is None:
+        return frozenset()
+    try:
+        return templates.model_paths(templates.parse_graph(dict(graph), where="the server's history"))
+    except TemplateError:
+        return frozenset()

@@ -6,12 +6,16 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.projects import small_template
 
 from orchestrator import init, run_burst
+from orchestrator.clock import Clock
+from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle.rendered_models import RenderedModels
 from orchestrator.init_state import InitReport
 from orchestrator.model_identities import replaced
 from orchestrator.sampled_digests import NAME, SampledDigests
@@ -215,3 +219,16 @@ def test_no_digest_of_what_is_not_the_file(tmp_path: Path) -> None:
     assert digests.of(tmp_path / "model", size_bytes=4) is None, "another file than the server's"
     assert digests.of(tmp_path / "nothing", size_bytes=3) is None
     assert digests.of(tmp_path, size_bytes=tmp_path.stat().st_size) is None
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [None, {}, {"1": 2.5}, {"1": {"class_type": "CheckpointLoaderSimple", "inputs": 7}}, {"1": None, "2": ["a"]}],
+)
+def test_what_a_server_tells_as_a_graph_and_is_none_names_no_model(graph: dict[str, Any] | None) -> None:
+    """A proxy may spoil a history; the images are there all the same."""
+    with ComfyUI("http://127.0.0.1:9") as client:
+        models = RenderedModels(SimpleNamespace(client=client, server=None, clock=Clock()))  # type: ignore[arg-type]
+        models.look(graph)
+        assert models.of(graph) == {}
+        assert client.requests_made == 0
