@@ -370,7 +370,11 @@ def sandbox(own_server: RealServer) -> Iterator[Sandbox]:
     version = requests.get(f"{own_server.url}/system_stats", timeout=30).json()["system"]["comfyui_version"]
     has_jobs = requests.get(f"{own_server.url}/api/jobs", timeout=30).status_code == 200
     settings = SandboxSettings(
-        comfyui_version=version if version in VERSIONS else VERSIONS[has_jobs], checkpoints=(), loras=(), vaes=()
+        comfyui_version=version if version in VERSIONS else VERSIONS[has_jobs],
+        checkpoints=(),
+        loras=(),
+        vaes=(),
+        upscale_models=(),
     )
     with Sandbox(settings) as running:
         yield running
