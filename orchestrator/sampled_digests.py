@@ -15,10 +15,9 @@ from typing import Annotated
 
 import msgspec
 
-from orchestrator.errors import DiskFull
 from orchestrator.host_config import host_state_directory
+from orchestrator.replacing import replace_text
 from orchestrator.shapes import WrongShape, shaped
-from state.disk import Disk
 
 _SAMPLES = 256
 _SAMPLE_BYTES = 4096
@@ -47,7 +46,7 @@ class SampledDigests:
         self._known: dict[str, _Known] | None = None
 
     def of(self, path: Path, *, size_bytes: int) -> str | None:
-        """16 hex digits; None where there is no file of this size that can be read. Raises nothing."""
+        """16 hex digits; None unless a readable file of this size is there. Raises nothing."""
         with contextlib.suppress(OSError, ValueError), self._mutex:
             found = path.stat()
             if found.st_size != size_bytes or not path.is_file():
@@ -70,10 +69,9 @@ class SampledDigests:
     def _keep(self, path: str, known: _Known) -> None:
         """Where this host's directory cannot be written, for this process alone."""
         self._read()[path] = known
-        with contextlib.suppress(OSError, DiskFull):
-            disk = Disk()
-            disk.make_directory(self._path.parent)
-            disk.write_whole(self._path, msgspec.json.encode(self._read()), sync=False)
+        with contextlib.suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(self._path, msgspec.json.encode(self._read()).decode())
 
 
 def _digest(path: Path, size_bytes: int) -> str:

@@ -79,7 +79,7 @@ class Aftermath:
             self._note(f"commands for batches that are done could not be started: {error}")
 
     def _note_end(self, occurrences: Occurrences, records: Sequence[BurstRecord], disk: str | None) -> None:
-        """What cannot be noted because the state's own disk is full is told all the same."""
+        """Notify also if the state's own disk is full, so that nothing can be recorded."""
         from orchestrator.notifications.disk_alarm import DiskAlarm
 
         alarm = DiskAlarm(self._store, clock=self._clock)

@@ -22,9 +22,9 @@ class RenderedModels:
         self._mutex = threading.Lock()
         self._identities: ModelIdentities | None = None
 
-    def look(self, graph: Mapping[str, Any] | None) -> None:
-        """Ask what is not known yet of the models of a graph that was rendered. Raises nothing."""
-        if paths := _paths(graph):
+    def look(self, paths: frozenset[str]) -> None:
+        """Ask what is not known yet of the models that a prompt used, as of `models_in`. Raises nothing."""
+        if paths:
             with self._mutex:
                 if self._identities is None:
                     # Not before something is rendered: a run begins without it.
@@ -34,13 +34,13 @@ class RenderedModels:
                     self._identities = ModelIdentities(context.client, context.server, clock=context.clock)
             self._identities.look(paths)
 
-    def of(self, graph: Mapping[str, Any] | None) -> dict[str, str]:
+    def of(self, paths: frozenset[str]) -> dict[str, str]:
         """What is known of them, for the item's record. Asks nothing."""
-        return {} if self._identities is None else self._identities.known(_paths(graph))
+        return {} if self._identities is None else self._identities.known(paths)
 
 
-def _paths(graph: Mapping[str, Any] | None) -> frozenset[str]:
-    """Without any of what a server tells as a graph and is none."""
+def models_in(graph: Mapping[str, Any] | None) -> frozenset[str]:
+    """As `FOLDER/NAME`. None for what a server gives as a graph and is not one."""
     if graph is None:
         return frozenset()
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from orchestrator.abandonment import Silence
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
 from orchestrator.cycle.bursts import Age, Bursts, is_any_left, is_any_out
+from orchestrator.cycle.context import log
 from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease, record_of
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
@@ -49,8 +49,6 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.restarts import Restarts
-
-log = logging.getLogger("burst")
 
 
 def run_burst(

@@ -11,7 +11,7 @@ import msgspec
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.cycle.breaker import OUT_OF_MEMORY, Breaker, kind_of
 from orchestrator.cycle.context import WorkerContext
-from orchestrator.cycle.rendered_models import RenderedModels
+from orchestrator.cycle.rendered_models import RenderedModels, models_in
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
     BurstError,
@@ -42,6 +42,8 @@ class FinishedPrompt(msgspec.Struct, frozen=True):
     """Its execution time on the server."""
     graph: Mapping[str, Any] | None = None
     """The graph that was rendered."""
+    models: frozenset[str] = frozenset()
+    """The models that it loads, as `FOLDER/NAME`."""
     rescued: bool = False
     """Found by the names of its files alone."""
 
@@ -75,7 +77,8 @@ class Settlement:
             if seconds is not None:
                 self._context.pace.note(seconds, recipe=item.recipe)
             self._note_idle(item, entry)
-            return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph)
+            models = models_in(entry.graph)
+            return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph, models)
         if entry.interrupted:
             message = "interrupted on the server by somebody else"
             self._context.transitions.charge(item, ErrorRecord(kind="interrupted", message=message))
@@ -103,7 +106,7 @@ class Settlement:
         if not files and not texts:
             raise self._without_outputs(finished)
         assert item.prompt_id is not None
-        self._models.look(finished.graph)
+        self._models.look(finished.models)
         outputs, sidecar = self._context.placement.outputs_of(item), self._sidecar(finished)
         with self._context.placement.writing(outputs):
             return outputs.fetch(
@@ -136,7 +139,7 @@ class Settlement:
                     self._context.set_recipe_aside(finished.item, outcome)
                 case _:
                     edits[finished.item.key] = _completion(
-                        outcome, at, finished.seconds, self._models.of(finished.graph)
+                        outcome, at, finished.seconds, self._models.of(finished.models)
                     )
         items = [finished.item for finished, _ in found if finished.item.key in edits]
         return len(self._context.transitions.complete(edits, items))

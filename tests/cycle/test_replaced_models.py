@@ -15,7 +15,7 @@ from support.projects import small_template
 from orchestrator import init, run_burst
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.cycle.rendered_models import RenderedModels
+from orchestrator.cycle.rendered_models import RenderedModels, models_in
 from orchestrator.init_state import InitReport
 from orchestrator.model_identities import replaced
 from orchestrator.sampled_digests import NAME, SampledDigests
@@ -229,6 +229,6 @@ def test_what_a_server_tells_as_a_graph_and_is_none_names_no_model(graph: dict[s
     """A proxy may spoil a history; the images are there all the same."""
     with ComfyUI("http://127.0.0.1:9") as client:
         models = RenderedModels(SimpleNamespace(client=client, server=None, clock=Clock()))  # type: ignore[arg-type]
-        models.look(graph)
-        assert models.of(graph) == {}
+        models.look(models_in(graph))
+        assert models.of(models_in(graph)) == {}
         assert client.requests_made == 0
