@@ -44,7 +44,7 @@ class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _ServerTable(RestartRule, frozen=True, forbid_unknown_fields=True):
-    """What is said of one server."""
+    """The table of one server."""
 
     restart: _Command | None = None  # type: ignore[assignment]
     output_folder: str | None = None
@@ -161,7 +161,7 @@ def load_host_config() -> HostConfig:
 
 
 def _rules(path: Path, tables: Mapping[str, _ServerTable]) -> dict[str, RestartRule]:
-    """Errors: SettingsError for a server of which nothing is said."""
+    """Errors: SettingsError for a table that sets nothing."""
     for name, table in tables.items():
         if table.restart is None and table.output_folder is None:
             raise SettingsError(f"{path}: servers.{name}: give restart or output_folder; see docs/host.md")

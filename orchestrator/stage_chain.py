@@ -91,7 +91,7 @@ def stage(
 
     `source`, `pick`: as `from_batch` and `pick` of a `BatchSpec`. `name`: of the batch; of several, with -1, -2 …
     behind it. `then`: the name of the command that is run once the last one is done.
-    Killed in between and repeated, it goes on with what is there already.
+    It can be repeated, also after a kill.
     Errors: UsageError, TemplateError, with nothing added where a template takes no image; StateError.
     """
     overrides = overrides or Overrides()

@@ -87,7 +87,7 @@ class Synchronisation(Generation):
 
     `given`: fields of a `BatchSpec` that this call names; a batch that is there has the others already. `prune`: cancel
     what is due and has no row any more. `then`: the name of the command that is run from now on, each time the batch is
-    done. No server is asked but for what is taken back from it.
+    done. Servers are contacted only to withdraw prompts.
     """
 
     _names_are_ids = True

@@ -1,4 +1,4 @@
-"""`disk.full` where the state itself lies on the full disk: it is told, though nothing can be noted there.
+"""`disk.full` if the state itself lies on the full disk: it is sent although the state can record nothing.
 
 This host remembers it in a folder of its own instead, until the state can be written to again. Where that folder is on
 the same disk, each run tells it again, on one day with the same id.
@@ -48,7 +48,7 @@ class DiskAlarm:
         return None
 
     def over(self) -> None:
-        """The state can be written to again, and knows it itself: the next time it is told again."""
+        """The state can be written to again, and records a full disk itself: the next one is sent anew."""
         with contextlib.suppress(OSError):
             self._path.unlink()
 

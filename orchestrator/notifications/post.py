@@ -92,7 +92,7 @@ def letter_of(one: Occurrence, receiver: Receiver, *, state: str) -> Letter:
 
 
 def _body(one: Occurrence, state: str) -> bytes:
-    """The same bytes however often it is told, from whichever host."""
+    """The same bytes each time, from every host."""
     document: dict[str, Any] = {
         "schema": "burst.notification/1",
         "id": one.event,

@@ -69,7 +69,7 @@ class _Reading:
         self._here.is_reader = True
 
     def answer(self, question: Callable[[Place | bytes], _T], source: Place | bytes) -> _T:
-        """What is asked on that thread itself is answered at once."""
+        """A question from that thread itself is answered there and then."""
         if getattr(self._here, "is_reader", False):
             return question(source)
         return self._thread.submit(question, source).result()

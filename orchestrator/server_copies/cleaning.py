@@ -126,8 +126,8 @@ def clean_servers(
 
     `names`: servers by name or address; without any, those that a run uses. `folder`: where this host has the output
     folder of the one server. `leftovers`: also what else completed items have there, which is kept nowhere else.
-    Reads the state and writes nothing to it; any number of bursts may be at work. Killed in between or repeated, it
-    goes on with what is there. Errors: UsageError, SettingsError, StateError, OutputRootUnusable.
+    Reads the state and writes nothing to it; any number of bursts may be at work. It can be
+    repeated, also after a kill. Errors: UsageError, SettingsError, StateError, OutputRootUnusable.
     """
     settings = load_settings(state, overrides)
     servers = [_server(text, settings) for text in names] or list(settings.servers)

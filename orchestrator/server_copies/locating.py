@@ -29,7 +29,7 @@ class NoFolder(msgspec.Struct, frozen=True):
 def output_folder(server: Server, client: ComfyUI, config: HostConfig) -> Path | NoFolder:
     """The server's output folder on this host. A wrong one does no harm: files are known by names and bytes alone.
 
-    Errors: TransientError where the server is asked and does not answer.
+    Errors: TransientError if the server has to be asked and does not answer.
     """
     if (told := config.output_folder_of(server)) is not None:
         if told.is_dir():
