@@ -6,7 +6,6 @@ import { keepTyped } from "./kept.js";
 import { BatchView } from "./stage/batch.js";
 import { Feed } from "./stage/feed.js";
 import { nameTab } from "./tab.js";
-import { turn } from "./turn.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const workspace = byId("workspace");
@@ -42,9 +41,7 @@ let top = 0;
 function visit(batchId, known) {
   if (!shown) top = scrollY;
   history.pushState(null, "", batchId ? `/?${new URLSearchParams({ batch: batchId })}` : "/");
-  // What was begun just now is there at once.
-  if (known) show(known);
-  else turn(() => show());
+  show(known);
 }
 
 /** Show what the address says. @param {{started?: any, prompt?: string}} [known] */

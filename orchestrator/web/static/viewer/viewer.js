@@ -9,7 +9,7 @@ import { Acts } from "./acts.js";
 import { isLoose, nameOf } from "../words.js";
 import { Facts } from "./facts.js";
 import { Filmstrip } from "./filmstrip.js";
-import { grow, shrink } from "./growing.js";
+import { grow, placeOf } from "./growing.js";
 import { drawIcons } from "./icons.js";
 import { Picture } from "./picture.js";
 
@@ -105,20 +105,15 @@ export class Viewer {
       return;
     }
     this.place.wanted = keyOfImage(image);
-    grow(keyOfImage(image), () => this.#unfold(image));
+    const from = placeOf(keyOfImage(image));
+    this.#show(image);
+    dialog.showModal();
+    dialog.focus();
+    grow(this.picture.view, from);
   }
 
   close() {
-    shrink(keyOfImage(this.image), () => dialog.close());
-  }
-
-  /** @param {any} image */
-  #unfold(image) {
-    // It may have been left again in the meantime, or another one be wanted.
-    if (this.place.wanted !== keyOfImage(image)) return;
-    this.#show(image);
-    if (!dialog.open) dialog.showModal();
-    dialog.focus();
+    dialog.close();
   }
 
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
