@@ -95,6 +95,7 @@ class Bursts:
         signal: Callable[[], str | None],
     ) -> None:
         self._request = request
+        self._pool = pool
         self._workers = pool.workers
         self._store = shared.store
         self._dispatch = shared.dispatch
@@ -114,6 +115,8 @@ class Bursts:
         self._aftermath = Aftermath(self._store, self._placement, clock=self._clock, note=notes.note)
         self._current = ""
         """The id of the burst at work."""
+        self._vain_bursts = 0
+        """How many in a row only left items of which nothing clear is said."""
         view = LiveView(pool.workers, self._dispatch, self._lease, self._clock)
         self._cycle = Cycle(
             pool,
@@ -144,8 +147,7 @@ class Bursts:
             size = self._request.burst_size(self._records, seconds=self._seconds_left())
             ended = self._burst(size)
             count += 1
-            goes_on = self._request.until_done and ended.how == "done" and self._dispatch.is_getting_on
-            if self._dispatch.is_batch_over or not (goes_on and is_any_left(self._store)):
+            if not self._goes_on(ended):
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
@@ -166,6 +168,23 @@ class Bursts:
                 self._aftermath.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
+
+    def _goes_on(self, ended: _Ended) -> bool:
+        """Whether another burst follows. What a server says nothing clear of is asked for again when nothing else is
+        left to do, after a pause."""
+        if not self._request.until_done or ended.how != "done":
+            return False
+        if self._dispatch.is_batch_over or not is_any_left(self._store):
+            return False
+        if self._dispatch.is_getting_on:
+            self._vain_bursts = 0
+            return True
+        if not self._dispatch.unclear:
+            return False
+        self._vain_bursts += 1
+        pause = pacing.pause_after_vain_burst(self._vain_bursts)
+        self._cycle.rest(pause, reason=f"clear answers about {counted(len(self._dispatch.unclear))}")
+        return self._pool.take_back_unclear()
 
     def _seconds_left(self) -> float | None:
         """Until the run ends by itself; None without a limit."""

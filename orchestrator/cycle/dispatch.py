@@ -106,6 +106,8 @@ class Dispatch:
         """Workers that left the due items to faster ones."""
         self._left_over: set[str] = set()
         """Items of this burst that are left for a later one, submitted."""
+        self.unclear: set[str] = set()
+        """Those of all bursts of the run of which a server said nothing clear, until they are taken back."""
         self._set_aside_in_burst = 0
         self._taken_over: set[str] = set()
         """Items that were submitted before this run."""
@@ -271,8 +273,12 @@ class Dispatch:
             self._movements += 1
             self._lease.release([key])
 
-    def left_over(self, key: str) -> None:
-        """This item, which is submitted, is left for a later burst."""
+    def left_unclear(self, key: str) -> None:
+        """The server says nothing clear of this item, which is left for a later burst, submitted."""
+        self.unclear.add(key)
+        self._leave(key)
+
+    def _leave(self, key: str) -> None:
         with self._lock:
             self._left_over.add(key)
             self._movements += 1
@@ -282,7 +288,7 @@ class Dispatch:
         """This submitted item's recipe was set aside. One of an earlier burst takes no other item's room."""
         if key not in self._taken_over:
             self._set_aside_in_burst += 1
-            self.left_over(key)
+            self._leave(key)
 
     def known(self) -> frozenset[str]:
         """The keys of items that workers hold, or of which something is remembered: it counts if others change them."""

@@ -72,6 +72,8 @@ class Cycle:
         """The servers that were registered when the run began."""
         self._waits: str | None = None
         """What the run waits for."""
+        self._rests_for: str | None = None
+        """What it waits for between two bursts."""
         self._over = threading.Event()
         self._fills = False
         self._error: BaseException | None = None
@@ -89,6 +91,21 @@ class Cycle:
             self._dispatch.changed.clear()
             self.look()
         return ending
+
+    def rest(self, seconds: float, *, reason: str) -> None:
+        """Wait so long between two bursts, and say what for; less if the next one is to end at once. Errors: as
+        `burst`."""
+        self._rests_for = reason
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0 and not self._is_to_end():
+            self._clock.wait(self._dispatch.changed, min(left, self._until_look()))
+            self._dispatch.changed.clear()
+            self.look()
+        self._rests_for = None
+
+    def _is_to_end(self) -> bool:
+        is_broken = self._error is not None or self._dispatch.pause is not None
+        return is_broken or self._stop.is_set() or self._late() is not None
 
     def begin(self, size: int) -> None:
         """Begin a burst."""
@@ -160,7 +177,7 @@ class Cycle:
         """Say what the run waits for, and do meanwhile what need not wait."""
         away = ("; ".join(self._away()) or None) if self._dispatch.is_idle else None
         held = self._others.count
-        waits = away or (f"{counted(held)} that other runs hold" if held else None)
+        waits = away or self._rests_for or (f"{counted(held)} that other runs hold" if held else None)
         if waits != self._waits:
             self._waits = waits
             # Nothing but the display is lost where the disk is full.

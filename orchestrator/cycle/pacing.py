@@ -373,6 +373,12 @@ def pause_before_retry(failures: int) -> float:
     return min(_RETRY_SECONDS * 2.0 ** min(failures - 1, 4), _LONGEST_RETRY_SECONDS)
 
 
+def pause_after_vain_burst(bursts: int) -> float:
+    """Seconds until the next burst after so many in a row that got no clear answer about any item: 20, 40, 80, 160,
+    300, 300… Each charges the item an attempt, and a server or proxy that is starting must not use all of them up."""
+    return min(20.0 * 2.0 ** min(bursts - 1, 4), 300.0)
+
+
 def pause_before_reconnection(failures: int) -> float:
     """Seconds until a database is tried again that did not answer so many times: 0.5, 1, 2, 4, 5, 5… A restart is
     short, and every worker stands still meanwhile."""

@@ -48,6 +48,10 @@ class Undecided:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def keys(self) -> list[str]:
+        """Any thread may ask."""
+        return list(self._waiting)
+
     def add(self, item: Item, error: BurstError, endpoint: Endpoint) -> None:
         """The server answers, but not with this. Errors: the error itself while the run is halted; TransientError if
         the server answers nothing else either."""
@@ -75,13 +79,14 @@ class Undecided:
         found = [one for one in self._waiting.values() if one.endpoint in self._readable]
         self._readable.clear()
         for one in found:
-            del self._waiting[one.item.key]
             if one.endpoint == "history":
                 fate = look_up(self._context.client, [str(one.item.prompt_id)])[str(one.item.prompt_id)]
                 if not isinstance(fate, Unclear):
+                    del self._waiting[one.item.key]
                     meet(one.item, fate)
                     continue
             self._charge(one)
+            del self._waiting[one.item.key]
             drop(one.item.key)
 
     def judge(self) -> None:
@@ -104,8 +109,8 @@ class Undecided:
             raise _of_endpoint(waiting[0])
         elif self._context.dispatch.has_due():
             # The next burst will know more.
-            del self._waiting[alone]
             self._leave(waiting[0].item, waiting[0].error)
+            del self._waiting[alone]
             self._context.dispatch.let_go(alone)
         else:
             self._readable.add("files")
@@ -128,7 +133,7 @@ class Undecided:
         self._readable.clear()
 
     def _leave(self, item: Item, error: BurstError) -> None:
-        self._context.dispatch.left_over(item.key)
+        self._context.dispatch.left_unclear(item.key)
         self._context.tally.note(f"{item.key} is left for a later burst: {error}")
 
 

@@ -144,6 +144,11 @@ class Worker:
         return self._waiting.is_worth_it
 
     @property
+    def undecided(self) -> list[str]:
+        """The keys of items of which its server says nothing clear so far, some of which the run no longer holds."""
+        return self._undecided.keys()
+
+    @property
     def refused(self) -> set[str]:
         return self._routing.refused
 

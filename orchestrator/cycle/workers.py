@@ -140,16 +140,33 @@ class WorkerPool:
     ) -> None:
         self._held.close()
 
+    def take_back_unclear(self) -> bool:
+        """Have what was left for a later burst looked up again, where its server answers or is waited for; False if
+        there is nothing of the kind."""
+        dispatch = self._shared.dispatch
+        kept = {worker.context.server.name for worker in self.workers if worker.is_lost and worker.is_worth_waiting}
+        left = list(self._shared.store.get_many(sorted(dispatch.unclear)))
+        waited_for = {item.key for item in left if item.server in kept}
+        dispatch.unclear.intersection_update(waited_for)
+        return self._go_on_with(left) or bool(waited_for)
+
     def _inherit(self) -> None:
         """Go on with what runs that died meanwhile have left on servers that answer; what they had claimed is due."""
-        shared = self._shared
+        lease, unclear = self._shared.lease, self._shared.dispatch.unclear
+        if lease.is_any_left([worker.context.server.name for worker in self.workers if not worker.is_lost]):
+            ours = [key for worker in self.workers for key in worker.undecided]  # first: they come to `unclear`
+            ours += unclear
+            self._go_on_with(item for item in lease.left_behind() if item.key not in ours)
+
+    def _go_on_with(self, items: Iterable[Item]) -> bool:
+        """Whether any of these submitted items are on servers that answer, and nobody else holds them."""
         heirs = {worker.context.server.name: worker for worker in self.workers if not worker.is_lost}
-        if not shared.lease.is_any_left(heirs):
-            return
-        left = [item for item in shared.lease.left_behind() if item.server in heirs and item.prompt_id is not None]
-        for item in shared.lease.take_over(item.key for item in left):
+        left = [item for item in items if item.server in heirs and item.prompt_id is not None]
+        ours = self._shared.lease.take_over(item.key for item in left)
+        for item in ours:
             heirs[str(item.server)].inherit(item)
-        shared.dispatch.stir()
+        self._shared.dispatch.stir()
+        return bool(ours)
 
     def _serve_recipes(self, recipes: Iterable[str | None]) -> None:
         """Open workers for the servers that these recipes name."""
