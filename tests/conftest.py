@@ -3,6 +3,7 @@
 `pytest --hypothesis-profile=thorough tests/fuzz` tries many new examples, by hand; by default they are always the same.
 """
 
+import asyncio
 import gc
 import os
 import signal
@@ -82,6 +83,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_event_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """From the first page on Playwright leaves its event loop running in this thread: for tests of pages alone."""
+    loop = asyncio._get_running_loop()
+    if loop is None or "browser" in request.fixturenames:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 LONG = {

@@ -87,8 +87,9 @@ class Breaker:
 
     # Results of prompts
 
-    def succeeded(self) -> None:
-        """A prompt was completed."""
+    def succeeded(self, item: Item) -> None:
+        """A prompt was completed; its outputs are still on the server."""
+        self._completions.succeeded(item)
         if self._health.failures or self._health.health != "well":
             self._change(lambda now, at: now.without_failures(at=at))
         self._forget()

@@ -25,14 +25,21 @@ class Completions:
         self._client = client
         self._is_here: dict[str, bool] = {}
         """By name of a server: whether it is this one."""
+        self._on_their_way: dict[str | None, str] = {}
+        """By recipe: the latest prompt_id that its history showed as a success."""
+
+    def succeeded(self, item: Item) -> None:
+        """Its history shows the item's prompt as a success; what it made may not be downloaded yet."""
+        self._on_their_way[item.recipe] = str(item.prompt_id)
 
     def any_readable(self, *, recipes: Collection[str | None] | None = None) -> bool:
-        """Whether its history has an entry that can be read of a completed item, of one of these `recipes`.
+        """Whether its history has an entry that can be read of an item that it completed, of one of these `recipes`.
 
         Its history begins when it starts, so such an item was completed since then. Errors: ServerUnreachable,
         ServerBusy.
         """
-        return self._knows_one_of(recipes=recipes)
+        seen = [one for recipe, one in self._on_their_way.items() if recipes is None or recipe in recipes]
+        return any(map(self._is_readable, seen)) or self._knows_one_of(recipes=recipes)
 
     def stayed_up_since(self, item: Item) -> bool:
         """Whether the server has not gone down since this item was sent to it.

@@ -72,7 +72,7 @@ class Settlement:
         """
         self._free_now_and_then()
         if entry.succeeded:
-            self._breaker.succeeded()
+            self._breaker.succeeded(item)
             seconds = _seconds(entry)
             if seconds is not None:
                 self._context.pace.note(seconds, recipe=item.recipe)

@@ -113,7 +113,9 @@ def test_a_file_that_may_not_grow_any_more(what: str, make_project: MakeProject,
         sandbox.release()
         out, err = run.communicate()
     message = told(Ended(run.returncode, out, err))
-    check_place(project, what, message)
+    if not (what == "a checkpoint" and f"{project.state.parent}: " in message):
+        # On a slow machine the state file, which is longer than the journal, may be due before it.
+        check_place(project, what, message)
     assert "larger than the file system or the process limit allows; raise the limit" in message
     project.check_at_rest()
     assert {item.attempts for item in project.items()} == {0}

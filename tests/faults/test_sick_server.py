@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from support.background import in_background
 from support.burst_runs import Burst
 from support.projects import MakeProject, Project
+from support.proxy import Proxy
+from support.waiting import wait_until
 
 from orchestrator.cycle.report import BurstReport
 from orchestrator.sandbox import Sandbox
@@ -56,6 +59,20 @@ def test_a_cuda_error_that_a_restart_ends(make_project: MakeProject, sandbox: Sa
     report = burst(project, size=12)
     assert (report.exit_code, report.completed) == (0, 9)
     project.check_all_done(sandbox.counts())
+
+
+def test_what_it_has_completed_counts_before_it_is_downloaded(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    project = make_project(count=12)
+    sandbox.change(cuda_error_after=3)
+    with Proxy(sandbox.url) as proxy:
+        proxy.hold("GET /api/view")
+        with in_background(burst, project, size=8, server=proxy.url) as end:
+            wait_until(lambda: sandbox.counts()["posts"] == 9, what="a probe")
+            proxy.release()
+            report = end()
+    check_nobody_charged(project, report, words="torch.AcceleratorError")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -27,13 +27,14 @@ def burst(home: Path, *arguments: str) -> Process:
 
 @pytest.mark.parametrize("rest", [("run", "--until-done"), None], ids=["the rest by run", "one command, repeated"])
 def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox, rest: tuple[str, ...] | None) -> None:
-    sandbox.change(seconds_per_prompt=0.02)
+    sandbox.change(seconds_per_prompt=0.04)
     asked = ("--prompt", "a lighthouse", "--count", str(COUNT), "--seed", str(FIRST_SEED), "--template", "smoke")
     command = ("generate", *asked, "--server", sandbox.url, "--output", "renders")
     renders = tmp_path / "renders"
     for kill in range(1, KILLS + 1):
         with burst(tmp_path, *command) as run:
-            wait_until(lambda most=kill * COUNT // (KILLS + 1): len(list(renders.rglob("*.png"))) >= most)
+            # Long before the end, which a busy machine may see first.
+            wait_until(lambda most=kill * COUNT // (KILLS + 3): len(list(renders.rglob("*.png"))) >= most)
             assert run.stop(signal.SIGKILL).code == 137
         command = rest or command
     with burst(tmp_path, *command) as run:
