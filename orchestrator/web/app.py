@@ -104,7 +104,8 @@ def create_app(
     error_responses.install(app)
     app.add_exception_handler(Exception, _broken)
     for router in _ROUTERS:
-        app.include_router(router)
+        # Not `include_router`, which makes each route once more, at the first call: 0.1 to 0.2 s.
+        app.router.routes.extend(router.routes)
     app.state.static = VersionedFiles()
     app.mount(PLACE, app.state.static, name="static")
     app.add_middleware(SpeaksOfFields)
