@@ -14,6 +14,7 @@ from orchestrator.web import (
     derivation_routes,
     error_responses,
     feed_routes,
+    first_visit,
     gallery_routes,
     grid_routes,
     image_routes,
@@ -78,9 +79,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         supervisor.start()
+        end_preparing = first_visit.prepare(app.state.static, give_way=activity.give_way)
         try:
             yield
         finally:
+            end_preparing()
             supervisor.stop()
             app.state.library.index.close()
             watched.close()

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from orchestrator.batches.batch_parameters import asked_parameters, effective_parameters, template_values
@@ -36,6 +37,10 @@ FIRST_SIZE = 12
 """Batches of a page, unless more are asked for."""
 SHOWN_IMAGES = 24
 """Of a batch."""
+_FILLING_IMAGES = 60
+"""With so many, the first batches fill a window; more would only make the first image late."""
+_FIRST_THUMBNAILS = 4
+"""Of one row. A browser has six connections, and needs some of them for the page's own files."""
 _ACTIVE_SHOWN = 12
 _PAGES_KEPT = 32
 _START = ""
@@ -67,6 +72,16 @@ class _All:
     notes: Sequence[str]
 
 
+@dataclass(frozen=True)
+class FirstPage:
+    """What fills a window, to come with the page that shows it."""
+
+    json: str
+    """A FeedPage."""
+    thumbnails: Sequence[str]
+    """The addresses of the first ones."""
+
+
 class Feed:
     """Of all states of a front end. Any thread may use it."""
 
@@ -76,6 +91,7 @@ class Feed:
         self._seen: tuple[object, ...] = ()
         self._all = _All((), (), ())
         self._pages: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._first: FirstPage | None = None
 
     def page(self, *, after: str = _START, size: int) -> bytes:
         """A FeedPage as JSON. `after`: the `next` of the page before it."""
@@ -89,12 +105,24 @@ class Feed:
                     self._pages.popitem(last=False)
             return page
 
-    def at_hand(self) -> bytes | None:
-        """The first page, to come with the page that shows it; None while a state is not open, or cannot be read."""
+    def at_hand(self) -> FirstPage | None:
+        """The latest batches; None while a state is not open, or cannot be read."""
         with contextlib.suppress(BurstError):
             if all(state.store is not None or not state.parts.exists() for state in self._library.watched.states):
-                return self.page(size=FIRST_SIZE)
+                with self._mutex:
+                    self._look()
+                    self._first = self._first or _first(self._made(_START, self._filling()))
+                    return self._first
         return None
+
+    def _filling(self) -> int:
+        """So many batches fill a window."""
+        images = 0
+        for count, entry in enumerate(self._all.entries[:FIRST_SIZE], 1):
+            images += min(SHOWN_IMAGES, entry.counts.completed)
+            if images >= _FILLING_IMAGES:
+                return count
+        return FIRST_SIZE
 
     def _look(self) -> None:
         """Take in what was changed; where nothing was, what there is stays."""
@@ -117,6 +145,7 @@ class Feed:
         self._all = _All(active, [one for one in entries if one.id not in shown], notes)
         self._seen = seen
         self._pages.clear()
+        self._first = None
 
     def _watched(self, away: Collection[int]) -> Iterator[_Entry]:
         """Without those of states that are not there; of one that cannot be read, what was read before."""
@@ -199,6 +228,12 @@ class Feed:
             if isinstance(width, int) and isinstance(height, int) and min(width, height) > 0:
                 return round(width / height, 4)
         return None
+
+
+def _first(page: FeedPage) -> FirstPage:
+    images = (image for batch in (*page.active, *page.batches) for image in batch.images)
+    thumbnails = islice((image.thumbnail for image in images if image.thumbnail is not None), _FIRST_THUMBNAILS)
+    return FirstPage(page.model_dump_json(), tuple(thumbnails))
 
 
 def _orphaned(found: Iterable[OrphanedBatch]) -> Iterator[_Entry]:

@@ -15,8 +15,10 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 def batch_page(request: Request) -> HTMLResponse:
     """The form, and with `?batch=ID` the progress and the pictures of a batch."""
     first = None if "batch" in request.query_params else request.app.state.feed.at_hand()
+    if first is None:
+        return _page(request, "index.html")
     # Nothing in it may end the element that it stands in.
-    return _page(request, "index.html", first=first and first.decode().replace("<", "\\u003c"))
+    return _page(request, "index.html", first=first.json.replace("<", "\\u003c"), near=first.thumbnails)
 
 
 @router.get("/gallery")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from starlette.responses import Response
@@ -18,6 +19,8 @@ PLACE = "/static"
 _FOLDER = Path(__file__).parent / "static"
 _VERSION = "v-"
 _TYPES = {"js": "text/javascript", "css": "text/css", "map": "application/json"}
+_FIRST = "theme.js"
+"""Every page waits for it before all else, so it is sent from memory: files are read on other threads."""
 _KEPT = "private, max-age=31536000, immutable"
 
 
@@ -43,16 +46,25 @@ class VersionedFiles(StaticFiles):
         version, _, rest = path.partition("/")
         if not version.startswith(_VERSION):
             return await self._response(path, scope)
-        response = await self._response(rest, scope)
-        if f"{PLACE}/{version}" == self._address:
+        is_kept = f"{PLACE}/{version}" == self._address
+        text = _first(self._folder, version) if is_kept and rest == _FIRST else None
+        response = await self._response(rest, scope, text=text)
+        if is_kept:
             response.headers["Cache-Control"] = _KEPT
         return response
 
-    async def _response(self, path: str, scope: Scope) -> Response:
-        text = page_file(path, self._address or self.address()) if scope["method"] in ("GET", "HEAD") else None
+    async def _response(self, path: str, scope: Scope, *, text: str | None = None) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return await super().get_response(path, scope)
+        text = text or page_file(path, self._address or self.address())
         if text is None:
             return await super().get_response(path, scope)
         return Response(text, media_type=_TYPES[path.rpartition(".")[2]])
+
+
+@lru_cache(2)
+def _first(folder: Path, _version: str) -> str:
+    return (folder / _FIRST).read_text(encoding="utf-8")
 
 
 def _files(folder: Path | str) -> Iterator[tuple[str, os.stat_result]]:

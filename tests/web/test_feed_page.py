@@ -113,19 +113,37 @@ def test_comfyui_that_does_not_answer_is_said_where_its_batch_is(
     expect(fox.locator(".current")).to_have_count(0)
 
 
-def test_a_page_in_pages_that_are_fetched_while_others_end(old_page: Any) -> None:
+def test_a_page_in_pages_that_are_fetched_while_others_end(old: Gallery, old_page: Any) -> None:
     """Nothing is fetched twice at once, however often its end comes into sight."""
     page = old_page
+    expect(page.locator(".feed-batch").first).to_be_visible()
+    page.reload()
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url) if "/api/feed" in one.url else None)
-    expect(page.locator(".feed-batch").first).to_be_visible()
+    expect(page.locator(".thumbnail").nth(3)).to_have_js_property("width", 64)
+    thumbnails = page.evaluate(
+        """performance.getEntriesByType("resource").filter((one) => one.name.includes("/thumbnails/"))
+            .map((one) => [one.initiatorType, one.name])"""
+    )
+    assert [kind for kind, _ in thumbnails].count("link") == 4, "the first come with the page"
+    assert len({name for _, name in thumbnails}) == len(thumbnails)
     for _ in range(6):
         page.mouse.wheel(0, 4000)
         page.mouse.wheel(0, -3000)
     while page.locator("#feed-more").is_visible():
         page.keyboard.press("End")
-    expect(page.locator(".feed-batch")).to_have_count(60)
+    expect(page.locator(".feed-batch")).to_have_count(len(old.get("/api/feed", size=100)["batches"]))
     assert len(asked) == len(set(asked))
+
+
+def test_an_image_out_of_sight_holds_no_pixels(old_page: Any) -> None:
+    first = old_page.locator(".thumbnail").first
+    expect(first).to_have_js_property("width", 64)
+    box = first.bounding_box()
+    old_page.evaluate("top => scrollTo(0, top)", box["y"] + box["height"] + 0.7 * 900)
+    expect(first).to_have_js_property("width", 0)
+    old_page.evaluate("scrollTo(0, 0)")
+    expect(first).to_have_js_property("width", 64)
 
 
 @pytest.fixture(scope="module")

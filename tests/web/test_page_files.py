@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.templating import Jinja2Templates
 from support.gallery_scene import Gallery, fill
 from support.report_project import Album
 
-from orchestrator.web import page_files
+from orchestrator.web import first_visit, page_files
 from orchestrator.web.page_files import PAGES, modules_of, page_file
+from orchestrator.web.static_files import VersionedFiles
 
 STATIC = Path(page_files.__file__).parent / "static"
 ADDRESSES = {"index": "/", "gallery": "/gallery", "grid": "/grid", "state": "/states"}
@@ -135,6 +138,39 @@ def test_the_start_page_comes_with_the_first_page_of_the_feed(gallery: Gallery, 
     assert came_with(gallery, "/?batch=b1") is None, "where it is not shown"
     fill(album, "b2")
     assert [one["batchId"] for one in came_with(gallery, "/")["batches"]] == ["b2", "b1"]
+
+
+def test_the_start_page_comes_with_no_more_batches_than_fill_a_window(gallery: Gallery, album: Album) -> None:
+    for name in ("b1", "b2", "b3", "b4"):
+        fill(album, name, count=24)
+    feed = gallery.get("/api/feed")
+    first = came_with(gallery, "/")
+    assert [one["batchId"] for one in first["batches"]] == ["b4", "b3", "b2"]
+    assert first["batches"] == feed["batches"][:3]
+    rest = gallery.get("/api/feed", after=first["next"])
+    assert [one["batchId"] for one in rest["batches"]] == ["b1"]
+
+
+def test_the_first_thumbnails_are_asked_for_with_the_page(gallery: Gallery, album: Album) -> None:
+    fill(album, count=5)
+    (batch,) = gallery.get("/api/feed")["batches"]
+    named = re.findall(r'<link rel="preload" as="fetch" [^>]*href="([^"]+)"', gallery.http.get("/").text)
+    assert named == [image["thumbnail"] for image in batch["images"][:4]]
+    assert 'rel="preload"' not in gallery.http.get("/?batch=b1").text
+
+
+def test_the_first_visitor_waits_for_no_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Jinja2Templates(directory=STATIC.parent / "pages")
+    monkeypatch.setattr(first_visit, "PAGES", pages)
+    prepared = threading.Event()
+    monkeypatch.setattr(first_visit.thumbnails, "prepare", prepared.set)
+    given_way: list[None] = []
+    end = first_visit.prepare(VersionedFiles(), give_way=lambda: given_way.append(None))
+    assert prepared.wait(30)
+    end()
+    names = {name for _, name in pages.env.cache}
+    assert names == {path.name for path in (STATIC.parent / "pages").iterdir()}
+    assert len(given_way) == len(names) + 3
 
 
 def test_a_state_that_cannot_be_read_keeps_no_page_from_coming(gallery: Gallery, album: Album) -> None:

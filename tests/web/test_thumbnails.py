@@ -420,3 +420,9 @@ def test_the_length_of_each_kind(extension: str, seconds: float | None, tmp_path
     path.write_bytes(by_extension()[extension][:30])
     of_cut = seconds_of(path)
     assert of_cut is None or of_cut <= (seconds or 0), "of a cut one it is unknown or shorter, and never an error"
+
+
+def test_what_makes_them_is_loaded_by_making_one() -> None:
+    code = "import sys; from orchestrator.web import thumbnails; thumbnails.prepare(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"PIL.PngImagePlugin", "PIL.WebPImagePlugin", "PIL.ImageOps"} <= set(loaded.split())

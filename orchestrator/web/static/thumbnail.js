@@ -22,11 +22,14 @@ const fetching = new WeakMap();
 const drawn = new Set();
 /** Where the image of a canvas is. @type {WeakMap<Element, string>} */
 const addresses = new WeakMap();
+/** How large canvases are, as far as it was told: to ask for that lays the page out. @type {WeakMap<Element, DOMRectReadOnly>} */
+let sizes = new WeakMap();
 
 const near = new IntersectionObserver(
   (seen) => {
     for (const { target, isIntersecting, boundingClientRect } of seen) {
       const canvas = /** @type {HTMLCanvasElement} */ (target);
+      sizes.set(canvas, boundingClientRect);
       if (isIntersecting) draw(canvas);
       // What is only hidden with all around it comes back as it was.
       else if (!canvas.isConnected || boundingClientRect.width) clear(canvas);
@@ -66,7 +69,7 @@ async function draw(canvas) {
 
 /** As large as it is shown, no larger. @param {HTMLCanvasElement} canvas @param {ImageBitmap} bitmap */
 function put(canvas, bitmap) {
-  const { width, height } = canvas.getBoundingClientRect();
+  const { width, height } = sizes.get(canvas) ?? canvas.getBoundingClientRect();
   const wanted = Math.max(width / bitmap.width, height / bitmap.height) * devicePixelRatio;
   const scale = wanted > 0 ? Math.min(1, wanted) : 1;
   if (scale === 1) wholes.add(canvas);
@@ -95,6 +98,7 @@ function isOutgrown(canvas) {
 }
 
 addEventListener("resize", () => {
+  sizes = new WeakMap();
   clearTimeout(pause);
   pause = setTimeout(() => drawn.forEach(draw), PAUSE_MILLISECONDS);
 });

@@ -22,10 +22,15 @@ const MISSING = { pending: "Queued", submitted: "Queued", failed: "✕ Failed", 
 /** What stands in the place of an image that is not there. @param {string} status of its item */
 export const missingWord = (status) => MISSING[status] ?? "No image";
 
-const LETTERS = new Intl.Segmenter();
+/** Made where it is needed: that takes longer than a page's own start. @type {Intl.Segmenter | null} */
+let segmenter = null;
 
 /** How many letters a text has, as people count them: an emoji is one. @param {string} text */
-export const letters = (text) => [...LETTERS.segment(text)].length;
+export function letters(text) {
+  if (/^[ -~\n]*$/.test(text)) return text.length;
+  segmenter ??= new Intl.Segmenter();
+  return [...segmenter.segment(text)].length;
+}
 
 /** `12.3 GB`. @param {number} count */
 export function bytes(count) {

@@ -6,10 +6,14 @@ import { keyOfImage } from "../image_changes.js";
 import { icon } from "../viewer/icons.js";
 import { counted, isLoose, standing, titleOf } from "../words.js";
 
-const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** Made where it is needed: the start page shows no such moment. @type {Intl.DateTimeFormat | null} */
+let moments = null;
 
 /** @param {string} moment */
-export const when = (moment) => WHEN.format(new Date(moment));
+export function when(moment) {
+  moments ??= new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return moments.format(new Date(moment));
+}
 
 /** Where it is shown with all that is known of it. @param {any} image */
 export const addressOf = (image) => `/gallery?${new URLSearchParams({ image: keyOfImage(image) })}`;
