@@ -112,11 +112,18 @@ def forecast_batch(body: CreateBatch, watched: WatchedStatesOf) -> Forecast:
     return forecast(state_numbered(watched, body.state), body.batchRequest)
 
 
-@router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))
-def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress | LargeBatchProgress:
+@router.get(
+    "/batches/{batchId}/progress",
+    operation_id="getBatchProgress",
+    response_model=Progress | LargeBatchProgress,
+    responses=errors(404),
+)
+def batch_progress(batchId: str, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Response:
     """How a batch stands. Reads what bursts have written; asks ComfyUI nothing."""
-    state, batch = found
-    return progress_of(state, batch, message=supervisor.message(state.number))
+    # On one thread, and as JSON: every page that is open asks for it twice a second.
+    state, batch = found_batch(batchId, watched)
+    found = progress_of(state, batch, message=supervisor.message(state.number))
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
 @router.get(
