@@ -224,6 +224,13 @@ def a_stage(scene: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def upscale(scene: Set, page: Any) -> Iterator[None]:
+    next(viewer(scene, page))
+    page.get_by_role("button", name="Upscale", exact=True).click()
+    page.locator("#upscale-list .stage-choice").first.wait_for()
+    yield
+
+
 def viewer_of_failed(scene: Set, page: Any) -> Iterator[None]:
     page.goto(f"{scene.picky.url}/?batch={scene.failed}&image={scene.failed}%2F2")
     page.locator("#viewer-retry").wait_for()
@@ -334,6 +341,7 @@ OTHERS: tuple[Scene, ...] = (
     compare_four,
     more_like_this,
     a_stage,
+    upscale,
     viewer_of_failed,
     away,
     chosen,

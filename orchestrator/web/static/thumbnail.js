@@ -8,7 +8,7 @@
 import { make } from "./dom.js";
 
 /** How far from what is seen an image is still drawn. */
-const MARGIN = "50%";
+const MARGIN = "25%";
 /** In a window of another size tiles are larger: by so much they are drawn again. */
 const GROWN = 1.2;
 const PAUSE_MILLISECONDS = 300;
