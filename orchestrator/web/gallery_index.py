@@ -31,8 +31,8 @@ from state.item import Item, Status
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 1024
-"""So many items are taken in before an answer; about a fifth of a second."""
+AT_ONCE = 256
+"""So many items are taken in before an answer: four of the gallery's pages, in less than a tenth of a second."""
 EVERYTHING = Filter()
 _T = TypeVar("_T")
 
