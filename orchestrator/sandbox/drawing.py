@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MARK = "PLACEHOLDER · burst sandbox"
 _LINE = 1.3
 """Height of a line of text, in sizes of its letters."""
+_READABLE_PIXELS = 96
+"""Landscapes of a smaller width or height have no text, which nobody could read."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,14 @@ def draw(frames: Frames, index: int) -> Image:
     from PIL import Image, ImageChops, ImageDraw
 
     size = (frames.width, frames.height)
+    captioned = frames.captioned and (frames.color is not None or min(size) >= _READABLE_PIXELS)
     letters = max(8, min(size) // 26)
-    text, font = _text(frames, index, letters), _font(letters)
+    text = _text(frames, index, letters) if captioned else ""
     rows = text.count("\n") + 1
     margin = letters // 2
     if frames.color is None:
         digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
-        written = (rows * letters * _LINE + 3 * margin) / size[1] if frames.captioned else 0.1
+        written = (rows * letters * _LINE + 3 * margin) / size[1] if captioned else 0.1
         foreground = min(1.0, written + 0.1)
         picture, ground = landscape(size, digest, foreground=foreground)
     else:
@@ -74,9 +77,9 @@ def draw(frames: Frames, index: int) -> Image:
             picture = Image.blend(opened.convert("RGB").resize(size), picture, 0.3)
     if frames.inverted:
         picture = ImageChops.invert(picture)
-    if not frames.captioned:
+    if not captioned:
         return picture
-    pen = ImageDraw.Draw(picture)
+    pen, font = ImageDraw.Draw(picture), _font(letters)
     place = (margin, size[1] - margin - rows * letters * _LINE)
     if frames.source is not None:
         pen.rectangle(pen.multiline_textbbox(place, text, font=font), fill=ground)
