@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import requests
 from playwright.sync_api import expect
 from support.page_steps import finish_one
@@ -174,6 +175,25 @@ def test_all_failed_is_said_with_the_details(open_page: OpenPage, serve: Serve, 
     sandbox.change(failure_rate=0.0)
     page.get_by_role("button", name="Regenerate").click()
     ended(page, "complete: 2 successful, 0 failed")
+
+
+@pytest.mark.parametrize("late", ["options", "progress"])
+def test_a_server_that_does_not_answer_is_said_once(open_page: OpenPage, served: Served, late: str) -> None:
+    page = open_page("about:blank", away=True)
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        if late in route.request.url and not held:
+            held.append(route)
+        else:
+            route.abort()
+
+    page.route("**/api/**", answer)
+    page.goto(f"{served.url}/?batch=any")
+    expect(alert_of(page)).to_have_count(1)
+    held[0].abort()
+    expect(page.locator("#batch-alert")).to_be_visible()
+    expect(alert_of(page)).to_have_count(1)
 
 
 def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage, served: Served) -> None:

@@ -19,9 +19,21 @@ function heard({ states }) {
  */
 export function alarm(alert, error) {
   const isForAll = error.message === NO_DATABASE;
-  notify(alert, isForAll ? "" : (error.message ?? String(error)), error.detail ?? "");
+  const isSaid = alert === composers() && isSaidBeside(alert, error.message);
+  notify(alert, isForAll || isSaid ? "" : (error.message ?? String(error)), error.detail ?? "");
   if (isForAll) askQueue();
+  const other = composers();
+  if (other && isSaidBeside(other, error.message) && textOf(other) === error.message) notify(other, "");
 }
+
+/** The composer's own notice, which gives way to one that says the same: the composer asks again by itself. */
+const composers = () => document.getElementById("server-away");
+/** @param {Element} alert */
+const textOf = (alert) => alert.querySelector("p")?.textContent;
+
+/** @param {Element} alert @param {string} message */
+const isSaidBeside = (alert, message) =>
+  [...document.querySelectorAll("[role=alert]")].some((one) => one !== alert && one.checkVisibility() && textOf(one) === message);
 
 /** @param {any} error of a call that asks ComfyUI nothing */
 function away({ message }) {
