@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.agent_loop import agents_loop
+from support.forked_python import forked_python
 from support.launch import __file__ as LAUNCHER
 from support.pages import DOCS, ROOT, blocks
 
@@ -42,8 +43,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, sandbox: Sandbox) -> tuple[Path, dict[str, str]]:
-    """A project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
+def project(tmp_path: Path, sandbox: Sandbox) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A project: six prompts, a workflow, `burst` on the path, which is forked, a sandbox for a server."""
     for name in ("EP01/prompt_1", "EP01/prompt_2", "EP01/prompt_10", "EP02/prompt_1", "EP02/prompt_2", "EP02/prompt_3"):
         path = tmp_path / "prompts" / f"{name}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,15 +52,16 @@ def project(tmp_path: Path, sandbox: Sandbox) -> tuple[Path, dict[str, str]]:
     (tmp_path / "workflow_api.json").write_text((ROOT / "templates/txt2img-sd15.json").read_text())
     command = tmp_path / "bin" / "burst"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m burst "$@"\n')
+    command.write_text('#!/bin/sh\nexec forked-python -m burst "$@"\n')
     command.chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{command.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "",
+        "COMFYUI_URL": sandbox.url,
     }
-    return tmp_path, {**environment, "COMFYUI_URL": sandbox.url}
+    with forked_python(command.parent):
+        yield tmp_path, environment
 
 
 def run(command: str, cwd: Path, environment: dict[str, str]) -> str:
@@ -163,7 +165,7 @@ def test_the_agents_loop_ends_when_what_was_left_has_failed(scene: LoopScene, sa
 
 def test_the_agents_loop_ends_with_a_crash_which_status_names(scene: LoopScene) -> None:
     crash = "--raise before:orchestrator.comfyui:ComfyUI.submit"
-    scene.put_run(f'exec {sys.executable} {LAUNCHER} {crash} -- "$@"')
+    scene.put_run(f'exec forked-python {LAUNCHER} {crash} -- "$@"')
     assert scene.loop({}) == (1, [])
     status = run("burst status", scene.directory, scene.environment)
     assert re.search(r"^The last run failed \(crashed\) at [-0-9: ]{19}: KeyError: 'broken'", status, re.MULTILINE)

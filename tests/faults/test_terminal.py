@@ -8,9 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 
 import pytest
+from support.fork_server import start
+from support.launch import __file__ as LAUNCHER
 from support.projects import MakeProject, Project
 from support.waiting import wait_until
 
@@ -27,6 +30,7 @@ REDIRECTED = [
     "<&- >&- 2>&-",
 ]
 redirected = pytest.mark.parametrize("redirection", REDIRECTED)
+CLOSED = {"<&-": 0, ">&-": 1, "2>&-": 2}
 
 
 def in_shell(project: Project, before: str, redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +46,17 @@ def in_shell(project: Project, before: str, redirection: str, *arguments: str) -
     )
 
 
+def redirected_fork(project: Project, redirection: str, *arguments: str) -> tuple[int, str]:
+    """`burst ARGUMENTS REDIRECTION` as a fork, which finds what Python makes of it; its code and what it wrote."""
+    words = redirection.split()
+    launch = [LAUNCHER, *(f"--close={CLOSED[word]}" for word in words if word in CLOSED), "--"]
+    with tempfile.TemporaryFile() as written, open("/dev/full", "wb") as full:
+        out, err = ((full if f"{sign}/dev/full" in words else written).fileno() for sign in (">", "2>"))
+        command = [sys.executable, *launch, *arguments]
+        code = start(command, cwd=project.home, env=project.env(), stdout=out, stderr=err).wait(DEADLINE_SECONDS)
+        return code, os.pread(written.fileno(), 1 << 20, 0).decode()
+
+
 @redirected
 def test_a_burst_goes_on_whatever_becomes_of_its_output(
     make_project: MakeProject, sandbox: Sandbox, redirection: str
@@ -49,9 +64,9 @@ def test_a_burst_goes_on_whatever_becomes_of_its_output(
     project = make_project()
     bad = project.prompts / "EP01" / "prompt_002.txt"
     bad.write_text("")
-    done = in_shell(project, "", redirection, "run", "--poll-interval", "0.2")
-    assert done.returncode == 1, done
-    assert "Traceback" not in done.stdout + done.stderr
+    code, written = redirected_fork(project, redirection, "run", "--poll-interval", "0.2")
+    assert code == 1, written
+    assert "Traceback" not in written
     assert project.statuses() == ["completed", "failed", "completed"]
     # Nothing was written into a file of the state that has the number of a closed descriptor.
     project.check_readable()
@@ -62,10 +77,18 @@ def test_a_burst_goes_on_whatever_becomes_of_its_output(
 def test_what_is_wrong_with_the_output_changes_no_exit_code(make_project: MakeProject, redirection: str) -> None:
     project = make_project()
     for arguments, code in ((["status"], 0), (["status", "--check"], 1), (["status", "nobody"], 2), (["nonsense"], 2)):
-        done = in_shell(project, "", redirection, *arguments, "--json")
-        assert done.returncode == code, (arguments, done)
-        assert "Traceback" not in done.stderr
-        assert "Exception" not in done.stderr
+        ended, written = redirected_fork(project, redirection, *arguments, "--json")
+        assert ended == code, (arguments, written)
+        assert "Traceback" not in written
+        assert "Exception" not in written
+
+
+def test_a_process_without_any_standard_stream(make_project: MakeProject, sandbox: Sandbox) -> None:
+    """Python itself starts here, and ends."""
+    project = make_project()
+    done = in_shell(project, "", "<&- >&- 2>&-", "run", "--poll-interval", "0.2")
+    assert done.returncode == 0, done
+    assert project.statuses() == ["completed"] * 3
 
 
 def test_a_full_disk_under_stdout_is_told_and_a_closed_one_is_not(make_project: MakeProject) -> None:

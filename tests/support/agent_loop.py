@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from support.forked_python import forked_python
 from support.pages import page
 from support.projects import Project
 
@@ -43,16 +43,16 @@ def agent_loop(project: Project, *, seconds: float, size: int, limit_seconds: fl
             "sleep 5": "sleep 0.5",
         }
     )
-    loop = loop.replace("burst ", f"{sys.executable} -m burst ")
-    shell = subprocess.run(
-        ["bash", "-c", loop],
-        cwd=project.home,
-        env={**project.env(), "LOG": str(project.home / "stderr.log")},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=limit_seconds,
-        check=True,
-    )
+    with forked_python(project.home) as python:
+        shell = subprocess.run(
+            ["bash", "-c", loop.replace("burst ", f"{python} -m burst ")],
+            cwd=project.home,
+            env={**project.env(), "LOG": str(project.home / "stderr.log")},
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=limit_seconds,
+            check=True,
+        )
     rounds: list[Round] = []
     code, printed = 0, []
     for line in shell.stdout.splitlines():

@@ -1,15 +1,16 @@
 """A program that runs the command line with short timeouts, another time of day, a SIGKILL, SIGSTOP or KeyError at a
-given function, failing system calls, or bursts of `serve` that are forked.
+given function, failing system calls, closed standard streams, or bursts of `serve` that are forked.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--freeze before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] [--rest SECONDS] [--fork-bursts]
-                     [--lease SECONDS] [--clock-ahead SECONDS] [--quick-fleet] -- run …
+                     [--lease SECONDS] [--clock-ahead SECONDS] [--quick-fleet] [--close 0|1|2] -- run …
 
 Only such defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--freeze` stops it there
 with SIGSTOP, until it gets SIGCONT; `--raise` raises `KeyError('broken')` there. `--lease`: how long a lease on a state
 in a database lasts. `--clock-ahead`: how far this host's clock is ahead of the time.
 `--refuse` makes a system function fail with this error for descriptors of matching files.
+`--close`: a standard stream that is closed, as Python finds it of `burst … >&-`.
 `--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
 `--quick-fleet`: a worker looks for work all the time, takes another one for dead after two seconds, and has more time
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--rest", type=float)
     parser.add_argument("--fork-bursts", action="store_true")
     parser.add_argument("--quick-fleet", action="store_true")
+    parser.add_argument("--close", action="append", default=[], type=int)
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
@@ -69,6 +71,8 @@ def main() -> None:
         _fork_bursts()
     if options.quick_fleet:
         _quicken_fleet()
+    for descriptor in options.close:
+        _close(descriptor)
     sys.argv = ["burst", *theirs]
     importlib.import_module("burst").main()
 
@@ -137,6 +141,13 @@ def _refuse(refusal: str) -> None:
         return original(descriptor, *arguments)
 
     setattr(module, function_name, refusing)
+
+
+def _close(descriptor: int) -> None:
+    name = ("stdin", "stdout", "stderr")[descriptor]
+    os.close(descriptor)
+    setattr(sys, name, None)
+    setattr(sys, f"__{name}__", None)
 
 
 def _fork_bursts() -> None:
