@@ -202,7 +202,8 @@ def look_of(place: Path) -> dict[str, tuple[int, ...]] | None:
     """What differs after any change below it; None if it is not there."""
     if not place.exists():
         return None
-    found = {str(path): path.lstat() for path in (place, *place.rglob("*"))}
+    inside = (f"{folder}/{name}" for folder, folders, files in os.walk(place) for name in folders + files)
+    found = {path: os.lstat(path) for path in (str(place), *inside)}
     return {name: (at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in found.items()}
 
 

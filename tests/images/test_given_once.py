@@ -238,9 +238,9 @@ def test_masks_are_given_too_and_bound_beside_their_pictures(
         ]
 
 
-def test_hundreds_of_pictures(make_project: MakeProject, sandbox: Sandbox, burst: Burst) -> None:
-    project = make_project(count=300, side=4)
-    assert burst(project, size=300).exit_code == 0
+def test_a_hundred_pictures(make_project: MakeProject, sandbox: Sandbox, burst: Burst) -> None:
+    project = make_project(count=100, side=4)
+    assert burst(project, size=100).exit_code == 0
     check_given_once(project, sandbox)
 
 

@@ -58,7 +58,7 @@ def test_every_call_answers_as_it_says(shown: Front, operations: dict[str, Any],
 
     operation = operations[call]
 
-    @settings(max_examples=settings.default.max_examples // 3, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=settings.default.max_examples // 6, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
     def answers_as_it_says(case: schemathesis.Case) -> None:
         sent = case.as_transport_kwargs(base_url=ORIGIN)

@@ -8,17 +8,17 @@ import os
 import re
 import signal
 import socket
-import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
+from support.projects import ROOT, Process
 from support.server_process import ServerProcess
 from support.serving import Served
 from support.waiting import wait_until
 
-from orchestrator import subprocesses
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Status
 from state.open_store import open_store, parts_of
@@ -53,9 +53,13 @@ def check_rendered_once(sandbox: Sandbox, count: int) -> None:
     assert list(sandbox.counts()["rendered_by_item"].values()) == [1] * count
 
 
-def generate(served: Served, server: str, *more: str) -> list[str]:
+def process(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Process:
+    return Process([sys.executable, "-m", "burst", *arguments], cwd=cwd, env={**env, "PYTHONPATH": str(ROOT)})
+
+
+def generate(served: Served, server: str, *more: str) -> Process:
     said = ("--prompt", "an owl", "--template", "smoke", "--server", server, "--output", str(served.output))
-    return subprocesses.command("generate", "--state", str(served.state), *said, *more)
+    return process("generate", "--state", str(served.state), *said, *more, cwd=served.home, env=os.environ)
 
 
 def test_killed_in_mid_batch_its_burst_goes_on_and_the_next_one_shows_it(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -101,29 +105,18 @@ def test_a_signal_ends_it_and_its_burst_and_leaves_the_work_due(
 
 def test_another_bursts_work_is_left_to_it(tmp_path: Path, sandbox: Sandbox) -> None:
     """Two at work on one state would render twice; the other one's end is waited for."""
-    with serving(tmp_path, sandbox.url) as served:
-        other = subprocess.Popen(
-            generate(served, sandbox.url, "--count", "8"),
-            cwd=tmp_path,
-            env=subprocesses.environment(os.environ),
-            stdout=subprocess.DEVNULL,
-        )
+    with serving(tmp_path, sandbox.url) as served, generate(served, sandbox.url, "--count", "8") as other:
         wait_until(served.state.exists, what="the other one to begin")
         batch = served.begin(count=3)
         assert served.wait_for_end(batch)["progress"]["status"] == "complete"
-        assert other.wait(30) == 0
+        assert other.end().code == 0
     check_rendered_once(sandbox, 11)
 
 
 def test_what_a_person_queues_is_worked_off_too(tmp_path: Path, sandbox: Sandbox) -> None:
     with serving(tmp_path, sandbox.url) as served:
-        subprocess.run(
-            generate(served, sandbox.url, "--queue-only"),
-            cwd=tmp_path,
-            env=subprocesses.environment(os.environ),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        with generate(served, sandbox.url, "--queue-only") as queues:
+            assert queues.end().code == 0
         wait_until(lambda: counts(served)[Status.COMPLETED] == 1, what="it to be rendered")
 
 
@@ -213,34 +206,19 @@ def test_which_states_it_shows(
     tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], names: list[str]
 ) -> None:
     plain = {name: value for name, value in os.environ.items() if name != "BURST_STATE"}
-    child = subprocess.Popen(
-        subprocesses.command("serve", "--json", "--port", "0", *arguments),
-        cwd=tmp_path,
-        env=subprocesses.environment({**plain, **variables}),
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert child.stdout is not None
-        url = json.loads(child.stdout.readline())["url"]
+    with process("serve", "--json", "--port", "0", *arguments, cwd=tmp_path, env={**plain, **variables}) as serves:
+        wait_until(lambda: "\n" in serves.out_so_far() or not serves.lives(), what="the URL")
+        url = json.loads(serves.out_so_far())["url"]
         shown = requests.get(f"{url}api/states", timeout=30).json()
-    finally:
-        child.terminate()
-        child.communicate()
     assert [one["path"] for one in shown] == [str(tmp_path / name) for name in names]
 
 
 def refused(directory: Path, *arguments: str) -> str:
     """What `burst serve` says to this."""
-    done = subprocess.run(
-        subprocesses.command("serve", *arguments),
-        cwd=directory,
-        env=subprocesses.environment(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    return done.stderr.strip()
+    with process("serve", *arguments, cwd=directory, env=os.environ) as refused:
+        done = refused.end()
+    assert done.code == 2
+    return done.err.strip()
 
 
 def test_a_port_that_is_taken_is_one_clear_message(tmp_path: Path) -> None:
