@@ -14,12 +14,23 @@ export class Filmstrip {
     this.open = open;
     /** @type {Map<string, HTMLElement>} */
     this.known = new Map();
+    /** Counts what was to be shown; only the latest is. */
+    this.turn = 0;
   }
 
-  /** @param {any[]} items @param {number} here its place in `items`; -1 where it is not among them @param {(image: any) => string} keyOf */
+  /**
+   * After the next frame, which shows the image itself; the room is kept at once.
+   * @param {any[]} items @param {number} here its place in `items`; -1 where it is not among them @param {(image: any) => string} keyOf
+   */
   show(items, here, keyOf) {
+    const turn = ++this.turn;
     this.list.hidden = here < 0 || items.length < 2;
     if (this.list.hidden) return;
+    requestAnimationFrame(() => setTimeout(() => turn === this.turn && this.#fill(items, here, keyOf)));
+  }
+
+  /** @param {any[]} items @param {number} here @param {(image: any) => string} keyOf */
+  #fill(items, here, keyOf) {
     const seen = items.slice(Math.max(0, here - AROUND), here + AROUND + 1);
     const kept = new Map(seen.map((image) => [keyOf(image), this.known.get(keyOf(image)) ?? this.#place(image)]));
     this.known = kept;
@@ -30,6 +41,7 @@ export class Filmstrip {
   }
 
   clear() {
+    this.turn += 1;
     this.known.clear();
     this.list.replaceChildren();
   }
