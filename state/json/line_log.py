@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -16,12 +17,18 @@ _COMPARED_BYTES = 256
 """Of what was read last: another file may get the number of one that was replaced."""
 
 
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """Making one costs more than reading the few lines that most logs have."""
+    return msgspec.json.Decoder(kind)
+
+
 class LineLog(Generic[_T]):
     """Records of one type. The caller must ensure that only one process appends at a time."""
 
     def __init__(self, path: Path, kind: type[_T], *, disk: Disk | None = None) -> None:
         self.path = path
-        self._decode = msgspec.json.Decoder(kind).decode
+        self._decode = _decoder(kind).decode
         self._disk = disk or Disk()
         self._name_is_durable = False
 

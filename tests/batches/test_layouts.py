@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.batches.layouts import Place, directory_name, place_of, refuse_unsafe
@@ -123,6 +123,7 @@ def test_a_stem_of_the_sidecars_own_is_refused() -> None:
     refuse_unsafe("prompt", layout="batch", place="--stem")
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.text(min_size=1), st.sampled_from(get_args(Layout)), st.integers(1, LARGEST_BATCH))
 def test_what_is_not_refused_can_be_saved_with_any_number(stem: str, layout: Layout, index: int) -> None:
     try:

@@ -181,7 +181,7 @@ FRAGMENTS = (
 
 
 @settings(
-    max_examples=2 * settings.default.max_examples,
+    max_examples=settings.default.max_examples,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join))

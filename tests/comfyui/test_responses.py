@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import responses
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.damaged_json import LONE_SURROGATE
 
@@ -469,7 +469,6 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path] * bool(path) + [place for key, part in inner for place in _places(part, (*path, key))]
 
 
-@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(data=st.data())
 def test_a_damaged_history_entry_is_read_or_unexpected_never_anything_else(data: st.DataObject) -> None:
     body = copy.deepcopy(CASES[data.draw(st.sampled_from(HISTORIES))]["response"]["body"])

@@ -244,7 +244,7 @@ def test_while_it_waits_it_asks_next_to_nothing(stage: Stage, others: list[Other
     stage.play(until=lambda: is_waiting(run))
     stage.play(seconds=2 * LOOK_SECONDS)
     with statements_of(run.store._database) as made:  # type: ignore[attr-defined]
-        seconds = stage.play(seconds=600.0)
+        seconds = stage.play(seconds=200.0)
     assert run.ended is None
     assert len(made) <= 0.6 * seconds
     kinds = {re.sub(r"[\d.]+", "N", statement) for statement in made}  # SQLite tells its values with them

@@ -54,7 +54,7 @@ def fastest(simulation: Simulation) -> FakeServer:
     return max(simulation.servers, key=lambda server: len(server.accepted))
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.floats(0.2, 20.0), min_size=2, max_size=5))
 @example([13.0, 0.25, 0.25, 0.21875])
 def test_any_servers_are_as_good_but_for_the_one_item_that_measures_a_slow_one(

@@ -71,7 +71,7 @@ def scene() -> Iterator[Scene]:
         spoiler.close()
 
 
-@settings(max_examples=settings.default.max_examples // 4)
+@settings(max_examples=settings.default.max_examples // 10)
 @given(seed=st.integers(0, 2**32), spoiled=st.sets(st.integers(0, 25), min_size=1, max_size=8))
 @example(seed=0, spoiled=set(range(12)))
 def test_a_sound_server_ends_what_a_spoiled_one_began(scene: Scene, seed: int, spoiled: set[int]) -> None:

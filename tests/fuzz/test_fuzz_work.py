@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.fake_faults import Page
@@ -249,6 +250,7 @@ class WorkMachine(RuleBasedStateMachine):
 
 
 TestWorkAgainstItsModel = WorkMachine.TestCase
+TestWorkAgainstItsModel.settings = settings(max_examples=settings.default.max_examples * 3 // 10)
 
 
 def test_what_is_redone_by_hand_and_set_to_pending_again_meanwhile_is_looked_up() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import msgspec
 import pytest
 from support.background import wait_for_renders
 from support.burst_runs import run_quickly
+from support.fork_server import start
 from support.leases import at_work
 from support.postgres import database_without_state
 from support.projects import LAUNCHER, ROOT, Project
@@ -201,8 +201,10 @@ MARK = "state.json.settings_file:SettingsFile.write"
 def test_killed_at_each_step_a_second_call_does_the_rest(place: Place, kind: str, moment: str) -> None:
     before, target = contents(place.json), place[kind]
     command = [sys.executable, LAUNCHER, "--kill", moment, "--", "state", "copy", place.json, target]
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    with (place.home / "said").open("wb") as said:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        killed = start(command, cwd=place.home, env=environment, stdout=said.fileno(), stderr=said.fileno())
+        assert killed.wait() == -signal.SIGKILL, (place.home / "said").read_text()
     if moment != f"before:{MARK}":
         with pytest.raises(StateMoved):
             run_burst(Path(place.json))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from support.simulated_disk import Crash, SimulatedDisk
@@ -120,3 +121,4 @@ class JsonStoreMachine(StoreMachine):
 
 
 TestJsonStoreAgainstItsModel = JsonStoreMachine.TestCase
+TestJsonStoreAgainstItsModel.settings = settings(max_examples=settings.default.max_examples * 2 // 5)

@@ -207,24 +207,29 @@ class SimulatedDisk(Disk):
             lambda inode: inode.content if inode.number % 2 else inode.durable,
             lambda inode: inode.durable if inode.number % 2 else inode.content,
         ]
-        found: list[dict[str, bytes]] = []
+        found: list[dict[Path, bytes]] = []
         for count in range(len(directories) + 1):
             for kept in itertools.combinations(directories, count):
+                names = self._reachable(_mixed(self._durable, self._seen, set(kept)))
                 for content in contents:
-                    disk = self._after(_mixed(self._durable, self._seen, set(kept)), content)
-                    if disk.files() not in found:
-                        found.append(disk.files())
-                        yield disk
+                    files = {path: content(inode) for path, inode in names.items() if inode}
+                    if files not in found:
+                        found.append(files)
+                        yield self._after(names, content)
 
     def after_forgetting(self) -> SimulatedDisk:
         """The disk after a power loss that lost everything unsynced."""
-        return self._after(self._durable, lambda inode: inode.durable)
+        return self._after(self._reachable(self._durable), lambda inode: inode.durable)
+
+    def _reachable(self, names: Names) -> Names:
+        return {
+            path: inode for path, inode in names.items() if all(parent in names for parent in _above(path, self.root))
+        }
 
     def _after(self, names: Names, content: Callable[[Inode], bytes]) -> SimulatedDisk:
         disk = SimulatedDisk(self.root)
         for path, inode in names.items():
-            if all(parent in names for parent in _above(path, self.root)):
-                disk._seen[path] = inode and Inode(content(inode), content(inode))
+            disk._seen[path] = inode and Inode(content(inode), content(inode))
         disk._durable = dict(disk._seen)
         disk._mirror()
         return disk

@@ -95,9 +95,9 @@ def test_each_item_is_taken_once_by_whom_it_is_acknowledged_to(state: State, sto
 
 def test_threads_and_another_process_lose_nothing(state: State, store: Store) -> None:
     threads = StoreThreads(store)
-    with state.worker("churn", name="other", count=40) as other:
+    with state.worker("churn", name="other", count=20) as other:
         other.wait_for(1)
-        threads.run(workers=3, rounds=25)
+        threads.run(workers=3, rounds=12)
         other.end()
     threads.follow()
     acknowledged = [*threads.acknowledged, *other.acknowledged]
@@ -137,10 +137,10 @@ def test_readers_beside_a_process_see_whole_change_sets_and_never_go_back(state:
 
 
 def test_lists_are_whole_while_other_threads_add(store: Store) -> None:
-    store.add([item(f"long{number}") for number in range(1000)])
+    store.add([item(f"long{number}") for number in range(300)])
 
     def add(name: str) -> None:
-        for number in range(60):
+        for number in range(30):
             store.add([item(f"{name}{number}")])
 
     with Threads(2) as threads:
@@ -156,4 +156,4 @@ def test_lists_are_whole_while_other_threads_add(store: Store) -> None:
                 assert own == [f"x{number}" for number in range(len(own))]
         for thread in adding:
             thread.result()
-    assert len(store.due(9999)) == len(FORTY) + 1000 + 2 * 60
+    assert len(store.due(9999)) == len(FORTY) + 300 + 2 * 30

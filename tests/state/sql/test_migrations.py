@@ -263,7 +263,7 @@ def started(state: State, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_a_process_that_is_killed_in_the_middle_of_it_leaves_the_tables_as_they_were(
-    state: State, folder: Path
+    state: State, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     state.open(create=True).add([item("a")])
     before = seen(state)
@@ -275,22 +275,21 @@ def test_a_process_that_is_killed_in_the_middle_of_it_leaves_the_tables_as_they_
     # PostgreSQL may need a moment to see that nobody is there any more.
     wait_until(lambda: seen(state) == before)
     (folder / "die").unlink()
-    with started(state, folder) as process:
-        process.communicate(b"\n")
-    assert process.returncode == 0
-    assert revision_of(state) == upgrade.name_of(schema.REVISION + 1)
+    request.getfixturevalue("next_release")
+    database_of(state).prepare()
+    assert revision_of(state) == upgrade.name_of(schema.REVISION)
 
 
 def test_processes_that_begin_at_the_same_time_upgrade_once(state: State, folder: Path) -> None:
     state.open(create=True).add([item("a")])
-    processes = [started(state, folder) for _ in range(3)]
+    processes = [started(state, folder) for _ in range(2)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write(b"\n")
         process.stdin.flush()
     for process in processes:
         process.communicate()
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert [process.returncode for process in processes] == [0, 0]
     assert len(list(folder.glob("in.*"))) == 1
     assert revision_of(state) == upgrade.name_of(schema.REVISION + 1)
 

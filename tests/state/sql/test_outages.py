@@ -60,19 +60,20 @@ def lease(store: Store, cuts: Cuts) -> Iterator[Lease]:
         yield lease
 
 
-def rows(state: State, asked: Any) -> list[Any]:
-    with state.open()._database.connect() as connection:  # type: ignore[attr-defined]
+def rows(store: Store, asked: Any) -> list[Any]:
+    with store._database.connect() as connection:  # type: ignore[attr-defined]
         return list(connection.execute(asked).all())
 
 
 def figures(state: State) -> dict[str, Any]:
     """What is counted twice where something is done twice."""
-    found = rows(state, select(items.c.key, items.c.status, items.c.lease.is_(None)).order_by(items.c.seq))
+    reader = state.open()
+    found = rows(reader, select(items.c.key, items.c.status, items.c.lease.is_(None)).order_by(items.c.seq))
     return {
         "items": found,
-        "events": len(rows(state, select(events.c.id))),
-        "lines": len(rows(state, select(lines.c.id))),
-        "leases": len(rows(state, select(leases.c.id).where(leases.c.ended_at.is_(None)))),
+        "events": len(rows(reader, select(events.c.id))),
+        "lines": len(rows(reader, select(lines.c.id))),
+        "leases": len(rows(reader, select(leases.c.id).where(leases.c.ended_at.is_(None)))),
     }
 
 
@@ -114,8 +115,8 @@ def test_a_connection_that_is_cut_anywhere_changes_nothing_of_the_outcome(name: 
     while places:
         number, after = places.pop()
         with State(POSTGRESQL, tmp_path) as state:
-            state.open(create=True).add([item(f"{number}") for number in range(6)])
-            store = state.open()
+            store = state.open(create=True)
+            store.add([item(f"{number}") for number in range(6)])
             cuts = Cuts(store)
             with store.lease() as lease:
                 begin(lease, "ours")
@@ -152,7 +153,7 @@ def test_a_commit_of_which_postgresql_does_not_know_yet_is_waited_for(
     assert store.apply([Change("3", PENDING, lambda now: None)]) == []
     assert waits.tries >= 3
     assert "has not ended a transaction" in waits.reasons[0]
-    assert [row.becomes for row in rows(state, select(events.c.becomes).where(events.c.item == "3"))] == [
+    assert [row.becomes for row in rows(state.open(), select(events.c.becomes).where(events.c.item == "3"))] == [
         "pending",
         None,
     ]
@@ -173,7 +174,7 @@ def test_a_checkpoint_that_was_written_is_not_written_again(
     event.listen(store._database.engine, "engine_connect", change_it)  # type: ignore[attr-defined]
     (done,) = lease.apply([Change("0", SUBMITTED, complete)])
     assert (done.status, other.get("0").favourite) == (Status.COMPLETED, True)
-    becomes = rows(state, select(events.c.becomes).where(events.c.item == "0").order_by(events.c.id))
+    becomes = rows(state.open(), select(events.c.becomes).where(events.c.item == "0").order_by(events.c.id))
     assert [row.becomes for row in becomes] == ["pending", "submitted", "completed", "completed"]
 
 
