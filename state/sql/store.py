@@ -399,10 +399,11 @@ class SqlStore(SqlReader):
     def _insert(self, connection: Connection, new: Sequence[Item]) -> set[str]:
         """Add rows, but for keys that another transaction adds at the same time; the keys that were added."""
         insert = postgresql.insert if self._database.is_postgresql else sqlite.insert
+        # With the rows beside it, the statement is made once; with the rows in it, anew for each call.
+        statement = insert(items).on_conflict_do_nothing().returning(items.c.key)
         added: set[str] = set()
         for some in pieces(new):
-            statement = insert(items).values([row_of(item) for item in some]).on_conflict_do_nothing()
-            added |= set(connection.execute(statement.returning(items.c.key)).scalars())
+            added |= set(connection.execute(statement, [row_of(item) for item in some]).scalars())
         return added
 
     def _update(self, connection: Connection, edited: Sequence[tuple[int, Item]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
@@ -52,6 +53,21 @@ def test_a_connection_that_is_lost_in_a_transaction_is_an_error_of_the_state(tmp
         for opened in (database.transaction, database.snapshot):
             with pytest.raises(StateAway, match="PostgreSQL does not answer"):
                 lose_it(opened)
+
+
+def test_the_statement_of_an_addition_is_made_once_however_many_are_added(state: State) -> None:
+    store = state.open(create=True)
+    for first in ([item("a")], [item("b"), item("c")]):
+        store.add(first)
+    made: list[str] = []
+
+    def see(*call: Any) -> None:
+        if call[2].startswith("INSERT INTO items"):
+            made.append(call[4].cache_hit.name)
+
+    event.listen(store._database.engine, "before_cursor_execute", see)  # type: ignore[attr-defined]
+    store.add([item(f"{number}") for number in range(20)])
+    assert made == ["CACHE_HIT"]
 
 
 @pytest.mark.parametrize("keeps", [True, False])
