@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.documents import checked
+from support.projects import Process
 
 from burst import cli
 from orchestrator import demo
@@ -38,16 +36,11 @@ SOUND = DemoReport(
 def test_the_whole_demo(tmp_path: Path) -> None:
     place = tmp_path / "new" / "demo"
     misleading = {"COMFYUI_URL": "http://127.0.0.1:9", "BURST_STATE": "/nowhere", "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-m", "burst", "demo", "--json", "--directory", str(place)],
-        cwd=tmp_path,
-        env=os.environ | misleading,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 0, ended.stderr
-    document = checked(json.loads(ended.stdout))
+    command = [sys.executable, "-m", "burst", "demo", "--json", "--directory", str(place)]
+    with Process(command, cwd=tmp_path, env=os.environ | misleading) as process:
+        ended = process.end()
+    assert ended.code == 0, ended.err
+    document = ended.report
     assert list(document) == [
         "schema",
         "passed",
@@ -68,7 +61,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     assert 5 <= document["killed_after"] < 8
     assert document["bursts"] == 2
     assert document["seconds"] < 20
-    assert ended.stderr == ""
+    assert ended.err == ""
     pictures = sorted((place / "output").rglob("*.png"))
     assert [path.stem for path in pictures] == sorted(PROMPTS)
     assert all(decodes(path) for path in pictures)

@@ -107,12 +107,12 @@ def test_a_reader_that_has_gone(make_project: MakeProject, sandbox: Sandbox, cod
     ours, theirs = os.pipe()
     os.close(ours)
     command = [sys.executable, "-m", "burst", "run", "--poll-interval", "0.2"]
-    with subprocess.Popen(
-        command, cwd=project.home, env=project.env(), stdout=theirs, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with tempfile.TemporaryFile() as written:
+        process = start(command, cwd=project.home, env=project.env(), stdout=theirs, stderr=written.fileno())
         os.close(theirs)
-        _, err = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (process.returncode, err) == (code, "")
+        ended = process.wait(DEADLINE_SECONDS)
+        err = os.pread(written.fileno(), 1 << 20, 0)
+    assert (ended, err) == (code, b"")
     assert project.statuses() == ["completed", "failed" if code else "completed"]
 
 
@@ -191,14 +191,10 @@ def test_a_hang_up_is_ignored_under_nohup(make_project: MakeProject, sandbox: Sa
 def test_a_front_end_that_ends_on_a_hang_up_ends_its_bursts(make_project: MakeProject, sandbox: Sandbox) -> None:
     project = make_project()
     sandbox.hold("render")
-    command = [sys.executable, "-m", "burst", "serve", "--port", "0"]
-    with subprocess.Popen(
-        command, cwd=project.home, env=project.env(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    with project.start("serve", "--port", "0", launch=["--fork-bursts"]) as process:
         burst = project.wait_for_holder()
         assert burst["pid"] != process.pid
-        process.send_signal(signal.SIGHUP)
-        _, err = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (process.returncode, err) == (-signal.SIGHUP, b"")
+        ended = process.stop(signal.SIGHUP)
+    assert (ended.code, ended.err) == (128 + signal.SIGHUP, "")
     assert [record.ended for record in project.bursts()] == ["stopped"]
     assert not (project.folder / "holder.json").exists()

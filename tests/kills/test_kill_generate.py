@@ -17,7 +17,7 @@ from state.item import Status
 from state.open_store import open_store
 
 ROOT = Path(__file__).parents[2]
-COUNT, KILLS, FIRST_SEED = 100, 9, 1000
+COUNT, KILLS, FIRST_SEED = 60, 5, 1000
 
 
 def burst(home: Path, *arguments: str) -> Process:
@@ -26,7 +26,7 @@ def burst(home: Path, *arguments: str) -> Process:
 
 
 @pytest.mark.parametrize("rest", [("run", "--until-done"), None], ids=["the rest by run", "one command, repeated"])
-def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox, rest: tuple[str, ...] | None) -> None:
+def test_60_pictures_under_five_kills(tmp_path: Path, sandbox: Sandbox, rest: tuple[str, ...] | None) -> None:
     sandbox.change(seconds_per_prompt=0.04)
     asked = ("--prompt", "a lighthouse", "--count", str(COUNT), "--seed", str(FIRST_SEED), "--template", "smoke")
     command = ("generate", *asked, "--server", sandbox.url, "--output", "renders")

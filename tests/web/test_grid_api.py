@@ -13,8 +13,8 @@ from support.gallery_scene import Gallery, png
 from support.report_project import Album
 
 from orchestrator.errors import UsageError
-from orchestrator.web import grid_routes, grids
-from orchestrator.web.grid_image import LARGEST_SIDE, MOST_PIXELS, Sheet, Tile, grid_png
+from orchestrator.web import grid_image, grid_routes, grids
+from orchestrator.web.grid_image import Sheet, Tile, grid_png
 from state.change import Change
 from state.item import Status
 
@@ -135,18 +135,21 @@ def near(color: tuple[int, int, int], image: Image.Image) -> bool:
     return sum(max(abs(a - b) for a, b in zip(one, color, strict=True)) < 12 for one in pixels) > 30
 
 
-def test_the_image_is_bounded_and_says_so() -> None:
-    heads = [str(number) for number in range(120)]
+def test_the_image_is_bounded_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid_image, "MOST_PIXELS", 2_000_000)
+    heads = [str(number) for number in range(30)]
 
     def sheet(count: int) -> Sheet:
         rows, cells = heads[:count], [[[Tile("queued")]] * count] * count
         return Sheet(title="a fox", notes=(), corner="a", rows=rows, columns=rows, cells=cells)
 
-    with Image.open(io.BytesIO(grid_png(sheet(60)))) as image:
-        assert image.width * image.height <= MOST_PIXELS
-        assert max(image.size) <= LARGEST_SIDE
-    with pytest.raises(UsageError, match="120 × 120 cells are too many for one image"):
-        grid_png(sheet(120))
+    with Image.open(io.BytesIO(grid_png(sheet(15)))) as image:
+        assert 1_000_000 < image.width * image.height <= 2_000_000
+    with pytest.raises(UsageError, match="30 × 30 cells are too many for one image, which has at most 2 megapixels"):
+        grid_png(sheet(30))
+    monkeypatch.setattr(grid_image, "LARGEST_SIDE", 1000)
+    with Image.open(io.BytesIO(grid_png(sheet(15)))) as image:
+        assert max(image.size) <= 1000
 
 
 def test_the_html_file_needs_nothing_else(gallery: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
