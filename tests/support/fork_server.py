@@ -34,7 +34,8 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("orchestrator", "state", "templates")
-_OF_COMFYUI = "orchestrator.comfyui_node."
+_NEVER_FORKED = ("orchestrator.comfyui_node.", "orchestrator.mcp_server.")
+"""What ComfyUI imports, and what a server of MCP alone does: half a second in each process that has a fork server."""
 _MESSAGE_BYTES = 1 << 17
 _READ_AT_START = ("PYTHON", "LC_", "LANG")
 
@@ -187,10 +188,10 @@ def become_parent() -> Callable[..., Forked]:
 
 
 def import_everything() -> None:
-    """All modules of the product."""
+    """All modules of the product that forks run."""
     for package in map(importlib.import_module, _PACKAGES):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not found.name.startswith(_OF_COMFYUI) and not found.name.endswith(".__main__"):
+            if not found.name.startswith(_NEVER_FORKED) and not found.name.endswith(".__main__"):
                 importlib.import_module(found.name)
     importlib.import_module("sqlalchemy.dialects.postgresql.psycopg")
     importlib.import_module("psycopg")
