@@ -64,13 +64,13 @@ path = Path(sys.argv[1])
 assert decodes(path)
 one = peak_kib()
 with ThreadPoolExecutor(6) as threads:
-    assert all(threads.map(decodes, [path] * 18))
+    assert all(threads.map(decodes, [path] * 12))
 print(peak_kib() - one)
 """
 
 
 def test_threads_hold_one_decoded_picture_in_memory(tmp_path: Path) -> None:
-    side = 2000
+    side = 1500
     Image.effect_noise((side, side), 60).convert("RGB").save(tmp_path / "a.png", compress_level=1)
     command = [sys.executable, "-c", _SIX_AT_ONCE, str(tmp_path / "a.png")]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from support.state_scenes import CANCELLED, COMPLETED, complete, item, start_ove
 from support.writer_processes import marked
 
 _ENOUGH_DUE = 40
-_LEAST_ROUNDS = 20
+_LEAST_ROUNDS = 10
 
 
 class StoreThreads:

@@ -97,7 +97,7 @@ def test_threads_and_another_process_lose_nothing(state: State, store: Store) ->
     threads = StoreThreads(store)
     with state.worker("churn", name="other", count=20) as other:
         other.wait_for(1)
-        threads.run(workers=3, rounds=12)
+        threads.run(workers=3, rounds=8)
         other.end()
     threads.follow()
     acknowledged = [*threads.acknowledged, *other.acknowledged]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, literal, select, text, update
 from support.background import Threads
+from support.next_release import NextRelease
 from support.sql_tables import tables_of
 from support.state_scenes import PENDING, item, submit
 from support.stores import KINDS, State
@@ -43,18 +45,6 @@ def upgrade():
         raise ValueError("the revision fails")
     op.create_table("shelves", sa.Column("name", sa.Text, primary_key=True))
     op.create_index("items_by_colour", "items", ["colour"])
-"""
-PROCESS = """
-import sys
-from pathlib import Path
-from state.location import Location
-from state.sql import schema, upgrade
-from state.sql.database import Database
-upgrade.FOLDERS.append(Path(sys.argv[2]))
-schema.REVISION += 1
-print("ready", flush=True)
-sys.stdin.readline()
-Database(Location.of(sys.argv[1])).prepare()
 """
 
 
@@ -251,26 +241,15 @@ def test_a_revision_that_fails_changes_nothing(
     assert len(state.open()) == 2
 
 
-def started(state: State, folder: Path) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROCESS, str(state.address), str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
-
-
 def test_a_process_that_is_killed_in_the_middle_of_it_leaves_the_tables_as_they_were(
     state: State, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     state.open(create=True).add([item("a")])
     before = seen(state)
     (folder / "die").touch()
-    with started(state, folder) as process:
-        process.communicate(b"\n")
-    assert process.returncode == -signal.SIGKILL
+    with NextRelease(state.address, folder, gate=folder / "gate") as process:
+        process.begin()
+        assert process.end() == -signal.SIGKILL
     assert list(folder.glob("in.*"))
     # PostgreSQL may need a moment to see that nobody is there any more.
     wait_until(lambda: seen(state) == before)
@@ -282,14 +261,14 @@ def test_a_process_that_is_killed_in_the_middle_of_it_leaves_the_tables_as_they_
 
 def test_processes_that_begin_at_the_same_time_upgrade_once(state: State, folder: Path) -> None:
     state.open(create=True).add([item("a")])
-    processes = [started(state, folder) for _ in range(2)]
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-    for process in processes:
-        process.communicate()
-    assert [process.returncode for process in processes] == [0, 0]
+    with contextlib.ExitStack() as running:
+        processes = [
+            running.enter_context(NextRelease(state.address, folder, gate=folder / f"gate{number}"))
+            for number in range(3)
+        ]
+        for process in processes:
+            process.begin()
+        assert [process.end() for process in processes] == [0, 0, 0]
     assert len(list(folder.glob("in.*"))) == 1
     assert revision_of(state) == upgrade.name_of(schema.REVISION + 1)
 
