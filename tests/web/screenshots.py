@@ -38,6 +38,10 @@ PROMPT = "A lighthouse on a cliff at dusk, long shadows over the dunes, film gra
 PACE_SECONDS = 0.8
 STANDING_SECONDS = 60.0
 # An image that is to be loaded when it comes into sight would be waited for without end.
+DRAWN = """() => [...document.querySelectorAll('canvas.thumbnail')].every((one) => {
+  const { top, bottom, width } = one.getBoundingClientRect();
+  return one.width || !width || bottom < 0 || top > innerHeight;
+})"""
 LOADED = "all => Promise.all(all.map(one => { one.loading = 'eager'; return one.decode().catch(() => {}); }))"
 
 Scene = Callable[["Set", Any], Iterator[None]]
@@ -390,8 +394,14 @@ def staged(settings: SandboxSettings | None = None) -> Iterator[tuple[Set, Calla
         yield stage, lambda **look: browser.new_context(base_url=served.url, **look).new_page()
 
 
-def take(page: Any, path: Path) -> None:
+def wait_for_images(page: Any) -> None:
+    """Until all that is in the window is drawn."""
     page.locator("img[src]").evaluate_all(LOADED)
+    page.wait_for_function(DRAWN)
+
+
+def take(page: Any, path: Path) -> None:
+    wait_for_images(page)
     page.screenshot(path=path)
     print(path, flush=True)
 
@@ -413,7 +423,7 @@ def record(stage: Set, page: Any, path: Path) -> None:
     while not page.locator("#comparison").is_visible():
         shoot()
         page.wait_for_timeout(1000 * _FRAME_SECONDS)
-    page.locator("img[src]").evaluate_all(LOADED)
+    wait_for_images(page)
     for _ in range(_LAST_FRAMES):
         shoot()
     first, *others = frames
@@ -453,7 +463,7 @@ def take_docs() -> None:
         for name, (scene, look) in DOCS.items():
             page = visit(**look)
             for _ in scene(stage, page):
-                page.locator("img[src]").evaluate_all(LOADED)
+                wait_for_images(page)
                 with Image.open(io.BytesIO(page.screenshot())) as shot:
                     shot.convert("RGB").save(docs / name, quality=85, method=6)
             page.context.close()
