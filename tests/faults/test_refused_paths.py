@@ -161,10 +161,9 @@ def finished(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
         (home / "prompts" / "EP01" / f"{name}.txt").write_text(f"a fox, {name}")
     shutil.copy(Path(burst.__file__).parent / "templates" / "smoke.json", home / "flow.json")
     (home / "list.txt").write_text("a hare\n")
-    (home / "comfyui" / "custom_nodes").mkdir(parents=True)
     init = ("init", "prompts", "--template", "flow.json", "--server", sandbox.url)
     generate = ("generate", "--prompt", "a boat", "--name", "boats", "--layout", "batch")
-    for arguments in (init, generate, ("run", "-n", "2"), ("node", "install", "--comfyui", "comfyui")):
+    for arguments in (init, generate, ("run", "-n", "2")):
         ended = as_user(arguments, cwd=home)
         assert ended.code == 0, ended
     return home

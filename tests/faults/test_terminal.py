@@ -14,7 +14,7 @@ import termios
 import pytest
 from support.fork_server import start
 from support.launch import __file__ as LAUNCHER
-from support.projects import MakeProject, Project
+from support.projects import MakeProject, Process, Project
 from support.waiting import wait_until
 
 from orchestrator.log_lines import without_time
@@ -161,10 +161,13 @@ def test_a_working_directory_that_is_gone(make_project: MakeProject, sandbox: Sa
     assert (ended.returncode, ended.stderr) == (0, "")
     assert project.statuses() == ["completed"] * 3
     for arguments in (["status", "--state", "here.json"], ["init", "prompts"], ["generate", "--prompt", "a fox"]):
-        ended = in_shell(project, f"unset BURST_STATE; {gone}", "", *arguments)
-        assert ended.returncode == 2, ended
+        env = {name: value for name, value in project.env().items() if name != "BURST_STATE"}
+        (place := project.home / "place").mkdir()
+        with Process([sys.executable, LAUNCHER, "--remove-directory", "--", *arguments], cwd=place, env=env) as process:
+            refused = process.end()
+        assert refused.code == 2, refused
         assert (
-            without_time(ended.stderr)
+            without_time(refused.err)
             == "burst: the working directory was removed; change to another one and run again\n"
         )
 

@@ -4,13 +4,15 @@ given function, failing system calls, closed standard streams, or bursts of `ser
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--freeze before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] [--rest SECONDS] [--fork-bursts]
-                     [--lease SECONDS] [--clock-ahead SECONDS] [--quick-fleet] [--close 0|1|2] -- run …
+                     [--lease SECONDS] [--clock-ahead SECONDS] [--quick-fleet] [--close 0|1|2] [--remove-directory]
+                     -- run …
 
 Only such defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--freeze` stops it there
 with SIGSTOP, until it gets SIGCONT; `--raise` raises `KeyError('broken')` there. `--lease`: how long a lease on a state
 in a database lasts. `--clock-ahead`: how far this host's clock is ahead of the time.
 `--refuse` makes a system function fail with this error for descriptors of matching files.
-`--close`: a standard stream that is closed, as Python finds it of `burst … >&-`.
+`--close`: a standard stream that is closed, as Python finds it of `burst … >&-`. `--remove-directory`: the working
+directory, which is empty, is gone when burst begins.
 `--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
 `--quick-fleet`: a worker looks for work all the time, takes another one for dead after two seconds, and has more time
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--fork-bursts", action="store_true")
     parser.add_argument("--quick-fleet", action="store_true")
     parser.add_argument("--close", action="append", default=[], type=int)
+    parser.add_argument("--remove-directory", action="store_true")
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
@@ -73,6 +76,8 @@ def main() -> None:
         _quicken_fleet()
     for descriptor in options.close:
         _close(descriptor)
+    if options.remove_directory:
+        os.rmdir(os.getcwd())
     sys.argv = ["burst", *theirs]
     importlib.import_module("burst").main()
 
