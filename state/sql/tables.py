@@ -74,8 +74,12 @@ def _names_in(connection: Connection) -> set[str]:
 
 def make_tables(connection: Connection, made: Tables) -> None:
     """Those of today, in a database without any."""
-    for statement in _making(connection.dialect.name):
-        connection.exec_driver_sql(statement)
+    statements = _making(connection.dialect.name)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(";\n".join(statements), execution_options={"no_parameters": True})
+    else:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
     connection.execute(revision.insert().values(version_num=f"{made.revision:04}"))
     _say_compatible(connection, made)
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
+from support.statements import statements_of
 from support.stores import KINDS, State
 
 from orchestrator.crashes import as_burst_error
@@ -53,6 +54,17 @@ def test_a_connection_that_is_lost_in_a_transaction_is_an_error_of_the_state(tmp
         for opened in (database.transaction, database.snapshot):
             with pytest.raises(StateAway, match="PostgreSQL does not answer"):
                 lose_it(opened)
+
+
+def test_postgresql_makes_all_tables_of_a_new_state_in_one_statement(tmp_path: Path) -> None:
+    """Each takes a way to a server and back, which may be far."""
+    (kind,) = [kind for kind in SQL if not kind.one_host]
+    with State(kind, tmp_path) as state:
+        database = Database(Location.of(state.address))
+        with statements_of(database) as made:
+            database.prepare()
+        database.close()
+    assert sum("CREATE" in statement for statement in made) == 1
 
 
 def test_the_statement_of_an_addition_is_made_once_however_many_are_added(state: State) -> None:
