@@ -5,16 +5,16 @@ Full and read-only disks are in `kills/test_kill_disk.py`.
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 from support.case_folding_disk import run_without_rights
+from support.fork_server import start
 from support.projects import Ended, MakeProject, Project, small_template
 from support.waiting import wait_until
 
@@ -106,13 +106,16 @@ def test_a_file_that_may_not_grow_any_more(what: str, make_project: MakeProject,
     sandbox.hold("render")
     command = [sys.executable, "-m", "burst", "run", "--json", "--poll-interval", "0.2", "-n", "2"]
     # Its report comes through pipes: the limit is for every file, and a journal may be shorter than a report.
-    with subprocess.Popen(command, cwd=project.home, env=project.env(), stdout=PIPE, stderr=PIPE, text=True) as run:
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    run = start(command, cwd=project.home, env=project.env(), stdout=out_end, stderr=err_end)
+    os.close(out_end)
+    os.close(err_end)
+    with open(out) as printed, open(err) as logged:
         wait_until(lambda: sum(item.accepted for item in project.items()) == 2)
         limit = most_bytes or (project.folder / "journal.jsonl").stat().st_size
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (limit, limit))
         sandbox.release()
-        out, err = run.communicate()
-    message = told(Ended(run.returncode, out, err))
+        message = told(Ended(run.wait(), printed.read(), logged.read()))
     if not (what == "a checkpoint" and f"{project.state.parent}: " in message):
         # On a slow machine the state file, which is longer than the journal, may be due before it.
         check_place(project, what, message)
