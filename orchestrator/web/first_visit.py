@@ -19,7 +19,7 @@ def prepare(static: VersionedFiles, *, give_way: Callable[[], None]) -> Callable
     ended = threading.Event()
 
     def work() -> None:
-        for step in _steps(static):
+        for step in steps(static):
             give_way()
             if ended.is_set():
                 return
@@ -35,7 +35,8 @@ def prepare(static: VersionedFiles, *, give_way: Callable[[], None]) -> Callable
     return end
 
 
-def _steps(static: VersionedFiles) -> Iterator[Callable[[], object]]:
+def steps(static: VersionedFiles) -> Iterator[Callable[[], object]]:
+    """What is to be made ready; what was, in this process, is not made again."""
     for name in PAGES.env.list_templates():
         yield partial(PAGES.get_template, name)
     version = static.address()

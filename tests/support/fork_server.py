@@ -197,6 +197,15 @@ def import_everything() -> None:
     importlib.import_module("psycopg")
 
 
+def make_pages_ready() -> None:
+    """What each `burst serve` would make when it starts."""
+    from orchestrator.web import first_visit
+    from orchestrator.web.static_files import VersionedFiles
+
+    for step in first_visit.steps(VersionedFiles()):
+        step()
+
+
 def _serve(connection: socket.socket) -> dict[str, Any]:
     """Serve until the client is gone. Returns only in a fork, with what to run."""
     while True:
@@ -269,6 +278,7 @@ def _leave() -> None:
 if __name__ == "__main__":
     atexit.register(_leave)  # Registered first, so called last.
     import_everything()
+    make_pages_ready()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         _asked = _serve(_connection)
