@@ -116,7 +116,7 @@ class Bursts:
         self._current = ""
         """The id of the burst at work."""
         self._vain_bursts = 0
-        """How many in a row only left items of which nothing clear is said."""
+        """How many of the last bursts only left items about which a server gave no clear answer."""
         view = LiveView(pool.workers, self._dispatch, self._lease, self._clock)
         self._cycle = Cycle(
             pool,
@@ -170,8 +170,8 @@ class Bursts:
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
 
     def _goes_on(self, ended: _Ended) -> bool:
-        """Whether another burst follows. What a server says nothing clear of is asked for again when nothing else is
-        left to do, after a pause."""
+        """Whether another burst follows. When nothing else is left to do, servers are asked again, after a pause, about
+        items for which they gave no clear answer."""
         if not self._request.until_done or ended.how != "done":
             return False
         if self._dispatch.is_batch_over or not is_any_left(self._store):

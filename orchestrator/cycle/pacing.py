@@ -370,19 +370,24 @@ def stall_limit(longest_seconds: float | None, *, runs: bool) -> float:
 
 def pause_before_retry(failures: int) -> float:
     """Seconds until a server that failed to answer so many times in a row is tried again: 5, 10, 20, 40, 60, 60…"""
-    return min(_RETRY_SECONDS * 2.0 ** min(failures - 1, 4), _LONGEST_RETRY_SECONDS)
+    return _doubled(_RETRY_SECONDS, failures, most=_LONGEST_RETRY_SECONDS)
 
 
 def pause_after_vain_burst(bursts: int) -> float:
     """Seconds until the next burst after so many in a row that got no clear answer about any item: 20, 40, 80, 160,
     300, 300… Each charges the item an attempt, and a server or proxy that is starting must not use all of them up."""
-    return min(20.0 * 2.0 ** min(bursts - 1, 4), 300.0)
+    return _doubled(20.0, bursts, most=300.0)
 
 
 def pause_before_reconnection(failures: int) -> float:
     """Seconds until a database is tried again that did not answer so many times: 0.5, 1, 2, 4, 5, 5… A restart is
     short, and every worker stands still meanwhile."""
-    return min(0.5 * 2.0 ** min(failures - 1, 4), 5.0)
+    return _doubled(0.5, failures, most=5.0)
+
+
+def _doubled(seconds: float, times: int, *, most: float) -> float:
+    """These seconds the first time, and twice as many each further time."""
+    return min(seconds * 2.0 ** min(times - 1, 4), most)
 
 
 class Pace:

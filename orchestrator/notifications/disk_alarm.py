@@ -48,7 +48,7 @@ class DiskAlarm:
         return None
 
     def over(self) -> None:
-        """The state can be written to again, and records a full disk itself: the next one is sent anew."""
+        """The state can be written to again, and records a full disk itself; the next one is reported as new."""
         with contextlib.suppress(OSError):
             self._path.unlink()
 

@@ -399,7 +399,7 @@ class SqlStore(SqlReader):
     def _insert(self, connection: Connection, new: Sequence[Item]) -> set[str]:
         """Add rows, but for keys that another transaction adds at the same time; the keys that were added."""
         insert = postgresql.insert if self._database.is_postgresql else sqlite.insert
-        # With the rows beside it, the statement is made once; with the rows in it, anew for each call.
+        # As parameters, the rows leave the statement as it is, and it is compiled once, not at each call.
         statement = insert(items).on_conflict_do_nothing().returning(items.c.key)
         added: set[str] = set()
         for some in pieces(new):

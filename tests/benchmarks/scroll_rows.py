@@ -28,7 +28,7 @@ def scrolling(setting: Setting) -> list[Figure]:
     Memory: what the processes of pages have written and have to themselves (Private_Dirty of /proc/PID/smaps_rollup)
     after a garbage collection, less the same of an empty page before it. What files hold (program code, fonts) is not
     in it: that counts as private, 46 MB of it, exactly while no other Chromium runs. Nor is the browser's own process.
-    The second figure is what stays when the browser is told that memory is short. No row without a Chromium.
+    The second figure is what remains after the browser is told that memory is short. Without Chromium there is no row.
     """
     path = chromium_path()
     if path is None:

@@ -1,4 +1,4 @@
-"""`--until-done` with an item of which a server says nothing clear: it is asked for again, after a pause."""
+"""`--until-done` and an item about which a server gives no clear answer: the run asks again, after a pause."""
 
 from __future__ import annotations
 
