@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import contextlib
 import gc
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -16,8 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
-
-TESTS = Path(__file__).parent
+from support.preloaded import preloaded_python
 
 settings.register_profile(
     "burst",
@@ -113,14 +114,20 @@ LONG = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Each worker of xdist collects the folders in another order, and finds the bytecode of those that others had."""
     if not config.getoption("hypothesis_profile", None):
         _use_no_constants_of_ours()
-    worker = getattr(config, "workerinput", None)
-    if worker and config.args == config.getini("testpaths"):
-        folders = sorted(str(path) for path in TESTS.iterdir() if path.is_dir() and any(path.glob("test_*.py")))
-        at = len(folders) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
-        config.args[:] = folders[at:] + folders[:at]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """The workers are forks of one process that has imported the tests, unless coverage is to see them imported."""
+    if not hasattr(os, "pidfd_open") or config.getoption("cov_source", None):
+        return
+    preloaded = contextlib.ExitStack()
+    config.add_cleanup(preloaded.close)
+    python = shlex.join(preloaded.enter_context(preloaded_python(config.args)))
+    for spec in specs:
+        spec.python = spec.popen and python
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,6 +38,8 @@ _NEVER_FORKED = ("orchestrator.comfyui_node.", "orchestrator.mcp_server.")
 """What ComfyUI imports, and what a server of MCP alone does: half a second in each process that has a fork server."""
 _MESSAGE_BYTES = 1 << 17
 _READ_AT_START = ("PYTHON", "LC_", "LANG")
+PRELOADED = "TESTS_FORK_SERVER"
+"""The variable with the address of a socket: each connection to it is one to a fork server. See `preloaded`."""
 
 
 def start(
@@ -127,31 +129,22 @@ class _Server:
             return int(self._connection.recv(_MESSAGE_BYTES))
 
 
-class _StartedServer(_Server):
-    """A server, and this process's end of it."""
-
-    def __init__(self) -> None:
-        ours, theirs = _socket_pair()
-        with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                env=_server_env(),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        super().__init__(ours)
-
-    def close(self) -> None:
-        self._connection.close()
-        self._child.wait()
-
-
 @functools.cache
-def _server() -> _StartedServer:
-    """One per process, from the first call until exit."""
-    made = _StartedServer()
-    atexit.register(made.close)
-    return made
+def _server() -> _Server:
+    """One per process, from the first call until exit: forked where there is a preloaded process, else started."""
+    address = os.environ.get(PRELOADED)
+    if address:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(address)
+        return _Server(connection)
+    ours, theirs = _socket_pair()
+    with theirs:
+        number = theirs.fileno()
+        command = [sys.executable, __file__, str(number)]
+        child = subprocess.Popen(command, env=_server_env(), stdin=subprocess.DEVNULL, pass_fds=[number])
+    atexit.register(child.wait)
+    atexit.register(ours.close)  # called first
+    return _Server(ours)
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
@@ -275,16 +268,27 @@ def _leave() -> None:
         os._exit(_exit_code)
 
 
-if __name__ == "__main__":
-    atexit.register(_leave)  # Registered first, so called last.
+def preload() -> None:
+    """What a process does before it calls `serve`."""
+    atexit.register(_leave)  # registered first, so called last
     import_everything()
     make_pages_ready()
     gc.freeze()
-    with socket.socket(fileno=int(sys.argv[1])) as _connection:
-        _asked = _serve(_connection)
+
+
+def serve(connection: socket.socket) -> None:
+    """Serve until the client is gone, then exit. In a fork: run what was asked for, and exit."""
+    global _exit_code
+    with connection:
+        asked = _serve(connection)
     try:
-        _become(**_asked)
-        _exit_code = 0
-    except SystemExit as _ended:
-        _exit_code = _ended.code if isinstance(_ended.code, int) else None
+        _become(**asked)
+        sys.exit(0)
+    except SystemExit as ended:
+        _exit_code = ended.code if isinstance(ended.code, int) else None
         raise
+
+
+if __name__ == "__main__":
+    preload()
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -78,15 +78,17 @@ def test_an_edit_sees_what_others_have_written_and_may_write_nothing(store: Stor
 @pytest.mark.parametrize(
     ("by", "seconds", "holds"),
     [
-        (ELSEWHERE, 59, True),
-        (ELSEWHERE, 60, False),
-        (this_process(), 0, False),
-        (msgspec.structs.replace(this_process(), process="an earlier one"), 0, False),
+        (lambda: ELSEWHERE, 59, True),
+        (lambda: ELSEWHERE, 60, False),
+        (this_process, 0, False),
+        (lambda: msgspec.structs.replace(this_process(), process="an earlier one"), 0, False),
     ],
     ids=["elsewhere", "lapsed", "our own", "a dead one here"],
 )
-def test_a_claim_holds_until_its_time_or_its_process_is_over(by: Process, seconds: int, holds: bool) -> None:
-    claim = Claim(what="x", by=by, until=NOON + timedelta(seconds=60))
+def test_a_claim_holds_until_its_time_or_its_process_is_over(
+    by: Callable[[], Process], seconds: int, holds: bool
+) -> None:
+    claim = Claim(what="x", by=by(), until=NOON + timedelta(seconds=60))
     assert claim.holds(NOON + timedelta(seconds=seconds), against=this_process()) is holds
 
 
