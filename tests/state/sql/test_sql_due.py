@@ -45,11 +45,31 @@ def of_two_recipes() -> list[Item]:
     ]
 
 
-def plan_of(state: State, asked: Any, *, is_analysed: bool) -> str:
-    """As the database makes it for this statement with its parameters, in a state of many items."""
-    store = state.open(create=True)
-    fill(store, of_two_recipes())
-    database = store._database  # type: ignore[attr-defined]
+PLANNED = [("sqlite", False), ("sqlite", True), ("postgresql", True)]
+"""Nobody has statistics made on SQLite. PostgreSQL makes them by itself, within a minute."""
+
+
+@pytest.fixture(
+    scope="module", params=PLANNED, ids=[f"{name}{' analysed' * is_analysed}" for name, is_analysed in PLANNED]
+)
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a state of many items, of which few wait or are submitted."""
+    name, is_analysed = request.param
+    (kind,) = (kind for kind in SQL if kind.name == name)
+    with State(kind, tmp_path_factory.mktemp("state")) as state:
+        store = state.open(create=True)
+        fill(store, of_two_recipes())
+        found = store._database  # type: ignore[attr-defined]
+        with found.transaction() as connection:
+            connection.execute(update(items).where(items.c.key.startswith("other0000")).values(waits=True))
+            connection.execute(update(items).where(items.c.key.startswith("other0001")).values(status="submitted"))
+            if is_analysed:
+                connection.exec_driver_sql("ANALYZE")
+        yield found
+
+
+def plan_of(database: Any, asked: Any) -> str:
+    """As the database makes it for this statement with its parameters."""
     values = {
         "lease": 1,
         "now": 0.0,
@@ -64,24 +84,24 @@ def plan_of(state: State, asked: Any, *, is_analysed: bool) -> str:
         "seq": 0,
     }
     seen: list[tuple[str, Any]] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *call: seen.append((call[2], call[3])))
+
+    def see(*call: Any) -> None:
+        seen.append((call[2], call[3]))
+
+    event.listen(database.engine, "before_cursor_execute", see)
     with database.connect() as connection:
         connection.execute(asked, values if asked.compile(database.engine).params else {})
+    event.remove(database.engine, "before_cursor_execute", see)
     text, bound = seen[-1]
     explain = "EXPLAIN" if database.is_postgresql else "EXPLAIN QUERY PLAN"
     with database.connect() as connection:
-        if is_analysed:
-            connection.exec_driver_sql("ANALYZE")
         return "\n".join(str(row) for row in connection.exec_driver_sql(f"{explain} {text}", bound))
 
 
-@pytest.mark.parametrize("is_analysed", [True, False], ids=["analysed", "as it is"])
 @pytest.mark.parametrize("of_batch", [True, False], ids=["of a batch", "of all"])
 @pytest.mark.parametrize("held", [True, False], ids=["held too", "free"])
-def test_what_is_due_is_found_by_its_indices(state: State, *, of_batch: bool, held: bool, is_analysed: bool) -> None:
-    """Also without statistics: nobody has them made on SQLite, and PostgreSQL makes them late."""
-    is_postgresql = state.open(create=True)._database.is_postgresql  # type: ignore[attr-defined]
-    plan = plan_of(state, _page(is_postgresql, of_batch=of_batch, held=held), is_analysed=is_analysed)
+def test_what_is_due_is_found_by_its_indices(database: Any, *, of_batch: bool, held: bool) -> None:
+    plan = plan_of(database, _page(database.is_postgresql, of_batch=of_batch, held=held))
     assert "items_due" in plan
     assert ("items_due_in_batch" in plan) == of_batch
     assert "Seq Scan" not in plan
@@ -90,9 +110,8 @@ def test_what_is_due_is_found_by_its_indices(state: State, *, of_batch: bool, he
 
 
 @pytest.mark.parametrize("of_batch", [True, False], ids=["of a batch", "of all"])
-def test_what_is_due_is_counted_by_the_same_indices(state: State, *, of_batch: bool) -> None:
-    is_postgresql = state.open(create=True)._database.is_postgresql  # type: ignore[attr-defined]
-    plan = plan_of(state, _count(is_postgresql, of_batch=of_batch), is_analysed=True)
+def test_what_is_due_is_counted_by_the_same_indices(database: Any, *, of_batch: bool) -> None:
+    plan = plan_of(database, _count(database.is_postgresql, of_batch=of_batch))
     assert "items_due" in plan
     assert "Seq Scan" not in plan
 
@@ -102,11 +121,21 @@ def test_what_is_due_is_counted_by_the_same_indices(state: State, *, of_batch: b
     [select(items.c.key).where(IS_PENDING, items.c.waits), select(items.c.key).where(IS_SUBMITTED)],
     ids=["waiting", "submitted"],
 )
-def test_what_waits_and_what_is_out_is_found_by_an_index(state: State, asked: Any) -> None:
+def test_what_waits_and_what_is_out_is_found_by_an_index(database: Any, asked: Any) -> None:
     """Few of many; not as parameters, since a plan for any status cannot use an index of one."""
-    plan = plan_of(state, asked, is_analysed=False)
+    plan = plan_of(database, asked)
     assert "Seq Scan" not in plan
     assert "SCAN items" not in plan
+
+
+def test_what_is_taken_is_found_by_its_numbers(database: Any) -> None:
+    """And not among all that are pending. PostgreSQL has statistics and would not."""
+    if database.is_postgresql:
+        return
+    plan = plan_of(database, _SQLITE.made)
+    assert plan.count("INTEGER PRIMARY KEY") >= 2
+    assert "USING INDEX" not in plan
+    assert "USING COVERING INDEX" not in plan
 
 
 def test_a_claim_reads_as_much_as_it_takes(state: State) -> None:
@@ -131,13 +160,3 @@ def test_a_claim_reads_as_much_as_it_takes(state: State) -> None:
         assert len(looked_at) <= 2 * 16
         looked_at.clear()
         assert len(lease.claim(16, without=unfit, accept=accept)) == len(looked_at) == 16
-
-
-def test_what_is_taken_is_found_by_its_numbers(tmp_path: Path) -> None:
-    """And not among all that are pending. PostgreSQL has statistics and would not."""
-    (kind,) = (kind for kind in SQL if kind.one_host)
-    with State(kind, tmp_path) as state:
-        plan = plan_of(state, _SQLITE.made, is_analysed=False)
-    assert plan.count("INTEGER PRIMARY KEY") >= 2
-    assert "USING INDEX" not in plan
-    assert "USING COVERING INDEX" not in plan
