@@ -1,4 +1,4 @@
-"""What the tests of recipes share: a sandbox and a directory in which `burst` is called as real processes."""
+"""What the tests of recipes share: a sandbox and a directory in which `burst` is called."""
 
 from __future__ import annotations
 

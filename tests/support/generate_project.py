@@ -1,11 +1,11 @@
-"""An empty directory in which `burst generate` runs as a real process."""
+"""An empty directory in which `burst generate` runs."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from state.batch import Batch
 from state.item import Item, Status
 from state.open_store import open_store, parts_of
 from support.launch import __file__ as LAUNCHER
-from support.projects import ROOT, Ended, Process
+from support.projects import ROOT, Ended, Process, called
 
 Studio = Callable[..., "Place"]
+_GENERATE = (*("generate", "--prompt", "a lighthouse", "--template", "txt2img-sd15", "--size", "64x64", "--json"),)
 
 
 class Place:
@@ -29,22 +30,25 @@ class Place:
 
     def start(self, *arguments: str, launch: Sequence[str] = (), cwd: Path | None = None, **variables: str) -> Process:
         module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("BURST_", "COMFYUI_"))}
-        environment = {**clean, "PYTHONPATH": str(ROOT), "COMFYUI_URL": self.server, **variables}
-        return Process([sys.executable, *module, *arguments], cwd=cwd or self.home, env=environment)
+        return Process([sys.executable, *module, *arguments], cwd=cwd or self.home, env=self._env(variables))
 
-    def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
-        with self.start(*arguments, launch=launch) as process:
+    def _env(self, variables: Mapping[str, str]) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("BURST_", "COMFYUI_"))}
+        return {**clean, "PYTHONPATH": str(ROOT), "COMFYUI_URL": self.server, **variables}
+
+    def burst(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Ended:
+        """`burst ARGUMENTS`, called in this process; or started, through launch.py."""
+        if not launch:
+            return called(arguments, cwd=self.home, env=self._env(variables))
+        with self.start(*arguments, launch=launch, **variables) as process:
             return process.end()
 
     def start_generate(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Process:
         """Start `burst generate` with a prompt, a template and `--json`."""
-        said = ("--prompt", "a lighthouse", "--template", "txt2img-sd15", "--size", "64x64", "--json")
-        return self.start("generate", *said, *arguments, launch=launch, **variables)
+        return self.start(*_GENERATE, *arguments, launch=launch, **variables)
 
     def generate(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Ended:
-        with self.start_generate(*arguments, launch=launch, **variables) as process:
-            return process.end()
+        return self.burst(*_GENERATE, *arguments, launch=launch, **variables)
 
     def files(self) -> list[str]:
         """Paths of all files and directories."""

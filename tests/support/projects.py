@@ -26,6 +26,7 @@ from state.open_store import open_store, parts_of
 from state.recipe import RecipeBook
 from support.documents import checked
 from support.fork_server import start
+from support.in_process import call
 from support.launch import __file__ as LAUNCHER
 from support.waiting import wait_until
 
@@ -161,6 +162,11 @@ class Process:
     def has_open(self, path: Path) -> bool:
         """Whether it has this file open at the moment."""
         return str(path) in _opened(Path(f"/proc/{self.pid}/fd"))
+
+
+def called(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Ended:
+    """`burst ARGUMENTS`, called in this process."""
+    return Ended(*call(arguments, cwd=cwd, env=env))
 
 
 class Project:

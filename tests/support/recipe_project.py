@@ -1,4 +1,4 @@
-"""A directory with workflows that produce distinguishable images, and `burst` as real processes."""
+"""A directory with workflows that produce distinguishable images, and `burst` on them."""
 
 from __future__ import annotations
 
