@@ -135,6 +135,7 @@ def _server() -> _Server:
     address = os.environ.get(PRELOADED)
     if address:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        atexit.register(connection.close)
         connection.connect(address)
         return _Server(connection)
     ours, theirs = _socket_pair()

@@ -1,4 +1,4 @@
-"""A user's project with prompts, a template and a state, and `burst` run on it as a real process."""
+"""A user's project: prompts, a template and a state, and `burst` run on them, in this process or as one of its own."""
 
 from __future__ import annotations
 
@@ -169,6 +169,9 @@ def called(arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> En
     return Ended(*call(arguments, cwd=cwd, env=env))
 
 
+_RUN = ("run", "--json", "--all", "--poll-interval", "0.2")
+
+
 class Project:
     """`count` prompts below one directory, a template, and a state made by `init`."""
 
@@ -227,17 +230,18 @@ class Project:
         return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": state_variable(self.state)}
 
     def burst(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
-        """Run `burst ARGUMENTS` to its end."""
+        """`burst ARGUMENTS`, called in this process; or started, through launch.py or on another host."""
+        if not launch and not on:
+            return called(arguments, cwd=self.home, env=self.env())
         with self.start(*arguments, launch=launch, on=on) as process:
             return process.end()
 
     def start_run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Process:
-        return self.start("run", "--json", "--all", "--poll-interval", "0.2", *arguments, launch=launch, on=on)
+        return self.start(*_RUN, *arguments, launch=launch, on=on)
 
     def run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
-        """Run one burst with short ticks to its end."""
-        with self.start_run(*arguments, launch=launch, on=on) as process:
-            return process.end()
+        """One burst with short ticks, to its end."""
+        return self.burst(*_RUN, *arguments, launch=launch, on=on)
 
     # What is on disk
 
