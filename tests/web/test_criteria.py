@@ -1,4 +1,4 @@
-"""The criteria FUN-BATCH-GEN-001 to 030, one test each, most of them in a browser."""
+"""The criteria FUN-BATCH-GEN-001 to 030, most of them in a browser; those of one scene are one test."""
 
 from __future__ import annotations
 
@@ -87,59 +87,70 @@ def folder_of(served: Served, batch_id: str) -> Path:
 # The form
 
 
-def test_001_the_form_is_shown_for_batch_generate(page: Any) -> None:
+LEAST = "Minimum 2 images required for batch"
+MOST = "Maximum 20 images allowed per batch"
+
+
+def test_001_to_005_the_form_is_shown_and_what_is_wrong_in_it_is_not_sent(page: Any) -> None:
+    # 001: it is shown for Batch Generate.
     page.get_by_role("radio", name="Recent batches").check()
     expect(page.get_by_role("form", name="Batch Generate")).to_be_hidden()
     page.get_by_role("radio", name="Batch Generate").check()
     expect(page.get_by_role("form", name="Batch Generate")).to_be_visible()
-
-
-def test_002_the_count_is_a_number_from_2_to_20(page: Any) -> None:
+    # 003: seeds are random unless told otherwise.
+    box = page.get_by_role("checkbox", name="Randomize seeds")
+    expect(box).to_be_checked()
+    expect(page.get_by_label("Base seed")).to_be_disabled()
+    box.uncheck()
+    expect(page.get_by_label("Base seed")).to_be_enabled()
+    box.check()
+    # 002: the count is a number from 2 to 20.
     count = page.get_by_role("spinbutton", name="Number of images")
     expect(count).to_have_value("5")
     assert (count.get_attribute("min"), count.get_attribute("max")) == ("2", "20")
     count.fill("20")
     count.press("ArrowUp")
     expect(count).to_have_value("20")
-    page.get_by_label("Prompt", exact=True).fill("a lighthouse")
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.fill("a lighthouse")
     count.fill("2.5")
     check_refused(page, "Batch count is a whole number from 2 to 20")
-
-
-def test_003_seeds_are_randomised_unless_told_otherwise(page: Any) -> None:
-    box = page.get_by_role("checkbox", name="Randomize seeds")
-    expect(box).to_be_checked()
-    expect(page.get_by_label("Base seed")).to_be_disabled()
-    box.uncheck()
-    expect(page.get_by_label("Base seed")).to_be_enabled()
-
-
-LEAST = "Minimum 2 images required for batch"
-MOST = "Maximum 20 images allowed per batch"
-
-
-def test_004_the_count_is_checked_before_anything_is_sent(page: Any) -> None:
-    page.get_by_label("Prompt", exact=True).fill("a lighthouse")
-    count = page.get_by_label("Number of images")
+    # 004: it is checked before anything is sent.
     for wrong in ("1", "21", ""):
         count.fill(wrong)
         check_refused(page, MOST if wrong == "21" else LEAST)
-
-
-def test_005_an_empty_prompt_is_refused(page: Any) -> None:
-    for prompt in ("", " \n "):
-        page.get_by_label("Prompt", exact=True).fill("")
-        page.get_by_label("Prompt", exact=True).fill(prompt)
+    # 005: an empty prompt is refused.
+    count.fill("5")
+    for empty in ("", " \n "):
+        prompt.fill("")
+        prompt.fill(empty)
         check_refused(page, "Prompt cannot be empty")
 
 
 # Seeds and requests
 
 
-def test_006_each_image_has_a_random_seed(page: Any, served: Served) -> None:
-    seeds = [item.inputs["seed"] for item in served.items(generate(page, count=5))]
+def test_006_010_019_each_image_has_a_random_seed_goes_the_way_of_every_item_and_is_shown_at_the_end(
+    page: Any, served: Served, sandbox: Sandbox
+) -> None:
+    batch = generate(page, "a lighthouse in fog", count=5)
+    seeds = [item.inputs["seed"] for item in served.items(batch)]
     assert len(set(seeds)) == 5
     assert {later - earlier for earlier, later in pairwise(seeds)} != {1}
+    # 019: the comparison comes by itself.
+    expect(page.locator("#grid img")).to_have_count(5)
+    expect(page.get_by_role("region", name="Progress")).to_be_hidden()
+    served.wait_for_end(batch)
+    counts = sandbox.counts()["rendered_by_item"]
+    for item in served.items(batch):
+        assert counts[item.key] == 1
+        [path] = [served.output / output.path for output in item.outputs if output.path.endswith(".png")]
+        graph = embedded_graph(path)
+        assert graph is not None
+        assert (graph["6"]["inputs"]["text"], graph["3"]["inputs"]["seed"]) == (
+            "a lighthouse in fog",
+            item.inputs["seed"],
+        )
 
 
 def test_007_seeds_count_up_from_the_base(page: Any, served: Served) -> None:
@@ -170,40 +181,26 @@ def queue_of(sandbox: Sandbox, batch: str) -> list[str]:
     return [key for key in keys if key.startswith(batch)]
 
 
-def test_010_each_image_goes_the_way_of_every_item(page: Any, served: Served, sandbox: Sandbox) -> None:
-    batch = generate(page, "a lighthouse in fog", count=3)
-    served.wait_for_end(batch)
-    counts = sandbox.counts()["rendered_by_item"]
-    for item in served.items(batch):
-        assert counts[item.key] == 1
-        [path] = [served.output / output.path for output in item.outputs if output.path.endswith(".png")]
-        graph = embedded_graph(path)
-        assert graph is not None
-        assert (graph["6"]["inputs"]["text"], graph["3"]["inputs"]["seed"]) == (
-            "a lighthouse in fog",
-            item.inputs["seed"],
-        )
-
-
 # Progress
 
 
-def test_009_progress_says_image_n_of_m(page: Any, sandbox: Sandbox) -> None:
+def test_009_011_013_015_progress_thumbnails_and_cancel_go_with_each_image(page: Any, sandbox: Sandbox) -> None:
     sandbox.hold()
     generate(page, count=3)
-    finish_one(sandbox)
-    expect(page.get_by_text("Image 2 of 3", exact=True)).to_be_visible()
-
-
-def test_011_a_thumbnail_is_shown_as_each_image_completes(page: Any, sandbox: Sandbox) -> None:
-    sandbox.hold()
-    generate(page, count=3)
+    cancel = page.get_by_role("button", name="Cancel")
+    expect(cancel).to_be_enabled()
+    bar = page.get_by_role("progressbar", name="Images finished")
     thumbnails = page.locator("#shots img")
-    for number in (1, 2):
+    for done in (1, 2):
         finish_one(sandbox)
-        expect(thumbnails).to_have_count(number)
+        expect(page.get_by_text(f"Image {done + 1} of 3", exact=True)).to_be_visible()
+        expect(bar).to_have_js_property("value", done)
+        expect(thumbnails).to_have_count(done)
         expect(thumbnails.last).to_have_js_property("naturalWidth", 64)
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        expect(cancel).to_be_visible()
+    sandbox.release()
+    expect(page.get_by_text("Batch complete")).to_be_visible()
+    expect(cancel).to_be_hidden()
 
 
 def test_012_thumbnails_stand_in_one_row_as_they_complete(page: Any, sandbox: Sandbox) -> None:
@@ -223,16 +220,6 @@ def test_012_thumbnails_stand_in_one_row_as_they_complete(page: Any, sandbox: Sa
     assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
-def test_013_progress_moves_after_each_image(page: Any, sandbox: Sandbox) -> None:
-    sandbox.hold()
-    generate(page, count=3)
-    bar = page.get_by_role("progressbar", name="Images finished")
-    for done in (1, 2):
-        finish_one(sandbox)
-        expect(bar).to_have_js_property("value", done)
-        expect(page.get_by_text(f"Image {done + 1} of 3", exact=True)).to_be_visible()
-
-
 def test_014_progress_is_asked_for_every_500_ms(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     batch = served.begin(count=2)
@@ -242,15 +229,6 @@ def test_014_progress_is_asked_for_every_500_ms(open_page: OpenPage, served: Ser
     clockwork.advance(2_600)
     *_, first, second, third, fourth = clockwork.asked()
     assert [second - first, third - second, fourth - third] == [500, 500, 500]
-
-
-def test_015_there_is_a_cancel_button_while_images_are_made(page: Any, sandbox: Sandbox) -> None:
-    sandbox.hold()
-    generate(page, count=2)
-    expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
-    sandbox.release()
-    expect(page.get_by_text("Batch complete")).to_be_visible()
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
 
 
 def test_016_cancel_stops_the_batch_and_keeps_what_is_there(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -285,25 +263,29 @@ def test_017_a_failed_image_is_marked_and_the_others_go_on(
 # The end
 
 
-def test_018_a_summary_counts_successes_and_failures(open_page: OpenPage, picky: Served) -> None:
+def test_018_029_a_batch_that_fails_in_part_is_counted_and_shown_with_what_is_there(
+    open_page: OpenPage, picky: Served
+) -> None:
     page = open_page("/", server=picky)
     page.get_by_label("Randomize seeds").uncheck()
     page.get_by_label("Base seed").fill("0")
-    generate(page, count=4)
-    expect(page.get_by_role("heading", name="Batch complete: 3 successful, 1 failed")).to_be_visible()
-
-
-def test_019_the_comparison_comes_by_itself(page: Any) -> None:
-    generate(page, count=2)
+    batch = generate(page, count=3)
+    expect(page.get_by_role("heading", name="Batch complete: 2 successful, 1 failed")).to_be_visible()
+    assert parts_of(picky.state).batches.read()[batch].record.on_error == "continue"
     expect(page.locator("#grid img")).to_have_count(2)
-    expect(page.get_by_role("region", name="Progress")).to_be_hidden()
+    page.get_by_text("1 image failed").click()
+    expect(page.get_by_text("Image 1: the server rejected the prompt")).to_be_visible()
+    expect(page.get_by_text("Batch generation failed")).to_be_hidden()
+    archive = zipfile.ZipFile(io.BytesIO(picky.call("GET", f"/api/batches/{batch}/zip").content))
+    pictures = [name for name in archive.namelist() if name.endswith(".png")]
+    assert [Path(name).name for name in pictures] == ["image_002.png", "image_003.png"]
 
 
-def test_020_the_grid_has_2_to_4_columns_by_count(open_page: OpenPage, served: Served) -> None:
-    batches = {count: served.begin(count=count) for count in (2, 3, 4, 6, 7)}
+def test_020_the_grid_has_2_to_4_columns_by_count(page: Any, served: Served, made: str) -> None:
+    batches = {count: served.begin(count=count) for count in (2, 4, 6, 7)} | {3: made}
     columns = {}
     for count, batch in batches.items():
-        page = open_page(f"/?batch={batch}")
+        page.goto(f"{served.url}/?batch={batch}")
         expect(page.locator("#grid img")).to_have_count(count)
         boxes = [tile.bounding_box() for tile in page.locator("#grid > li").all()]
         columns[count] = len({box["x"] for box in boxes})
@@ -311,12 +293,31 @@ def test_020_the_grid_has_2_to_4_columns_by_count(open_page: OpenPage, served: S
     assert columns == {2: 2, 3: 3, 4: 2, 6: 3, 7: 4}
 
 
-def test_021_two_chosen_images_stand_side_by_side(open_page: OpenPage, made: str) -> None:
+def test_021_022_023_images_are_chosen_stand_side_by_side_and_are_downloaded_as_a_zip(
+    open_page: OpenPage, served: Served, made: str
+) -> None:
     page = open_page(f"/?batch={made}")
+    # 022: they are chosen by check boxes.
+    expect(page.locator("#comparison").get_by_role("checkbox")).to_have_count(3)
+    page.get_by_label("Image 2").check()
+    expect(page.get_by_text("1 image selected")).to_be_visible()
     compare = page.get_by_role("button", name="Compare side by side")
-    page.get_by_label("Image 1").check()
     expect(compare).to_be_disabled()
-    page.get_by_label("Image 3").check()
+    page.get_by_role("button", name="Select all").click()
+    expect(page.get_by_text("3 images selected")).to_be_visible()
+    page.get_by_label("Image 2").uncheck()
+    download = page.get_by_role("link", name="Download ZIP (2)")
+    expect(download).to_have_attribute("href", f"/api/batches/{made}/zip?image=1&image=3")
+    # 023: those alone are downloaded.
+    with page.expect_download() as downloading:
+        download.click()
+    with zipfile.ZipFile(io.BytesIO(Path(downloading.value.path()).read_bytes())) as archive:
+        assert archive.testzip() is None
+        found = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    assert {name for name in found if name.endswith(".png")} == {"image_001.png", "image_003.png"}
+    assert found["image_003.png"] == (folder_of(served, made) / "image_003.png").read_bytes()
+    assert json.loads(found["batch_info.json"])["batch"] == made
+    # 021: two stand side by side.
     compare.click()
     dialog = page.get_by_role("dialog", name="Image 1 and image 3")
     left, right = (dialog.get_by_role("img", name=name) for name in ("Image 1", "Image 3"))
@@ -325,33 +326,6 @@ def test_021_two_chosen_images_stand_side_by_side(open_page: OpenPage, made: str
     at, beside = left.bounding_box(), right.bounding_box()
     assert at["y"] == beside["y"]
     assert at["x"] + at["width"] <= beside["x"]
-
-
-def test_022_images_are_chosen_by_check_boxes(open_page: OpenPage, made: str) -> None:
-    page = open_page(f"/?batch={made}")
-    expect(page.locator("#comparison").get_by_role("checkbox")).to_have_count(3)
-    page.get_by_label("Image 2").check()
-    expect(page.get_by_text("1 image selected")).to_be_visible()
-    page.get_by_role("button", name="Select all").click()
-    expect(page.get_by_text("3 images selected")).to_be_visible()
-    page.get_by_label("Image 2").uncheck()
-    expect(page.get_by_role("link", name="Download ZIP (2)")).to_have_attribute(
-        "href", f"/api/batches/{made}/zip?image=1&image=3"
-    )
-
-
-def test_023_the_chosen_images_are_downloaded_as_a_zip(open_page: OpenPage, served: Served, made: str) -> None:
-    page = open_page(f"/?batch={made}", accept_downloads=True)
-    for name in ("Image 1", "Image 3"):
-        page.get_by_label(name).check()
-    with page.expect_download() as downloading:
-        page.get_by_role("link", name="Download ZIP (2)").click()
-    with zipfile.ZipFile(io.BytesIO(Path(downloading.value.path()).read_bytes())) as archive:
-        assert archive.testzip() is None
-        found = {Path(name).name: archive.read(name) for name in archive.namelist()}
-    assert {name for name in found if name.endswith(".png")} == {"image_001.png", "image_003.png"}
-    assert found["image_003.png"] == (folder_of(served, made) / "image_003.png").read_bytes()
-    assert json.loads(found["batch_info.json"])["batch"] == made
 
 
 def test_024_a_batch_is_made_again_with_other_seeds(open_page: OpenPage, served: Served, made: str) -> None:
@@ -412,19 +386,6 @@ def test_028_its_metadata_has_the_prompt_and_the_seeds(served: Served, made: str
     assert info["prompts"] == ["a lighthouse that was made"]
     assert info["seeds"] == [item.inputs["seed"] for item in served.items(made)]
     assert info["totals"]["completed"] == 3
-
-
-def test_029_a_batch_that_fails_in_part_is_shown_with_what_is_there(open_page: OpenPage, picky: Served) -> None:
-    batch = picky.made(count=3, seedMode="incremental", baseSeed=0)
-    assert parts_of(picky.state).batches.read()[batch].record.on_error == "continue"
-    page = open_page(f"/?batch={batch}", server=picky)
-    expect(page.locator("#grid img")).to_have_count(2)
-    page.get_by_text("1 image failed").click()
-    expect(page.get_by_text("Image 1: the server rejected the prompt")).to_be_visible()
-    expect(page.get_by_text("Batch generation failed")).to_be_hidden()
-    archive = zipfile.ZipFile(io.BytesIO(picky.call("GET", f"/api/batches/{batch}/zip").content))
-    pictures = [name for name in archive.namelist() if name.endswith(".png")]
-    assert [Path(name).name for name in pictures] == ["image_002.png", "image_003.png"]
 
 
 def test_030_the_gallery_finds_a_batch_by_its_metadata(served: Served, made: str) -> None:
