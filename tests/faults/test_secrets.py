@@ -6,14 +6,14 @@ import base64
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 import requests
 from support.comfyui_loopback import Loopback, Request, closed_port
-from support.projects import Ended, MakeProject, Process, Project
+from support.projects import Ended, MakeProject, Process, Project, called
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
@@ -103,21 +103,22 @@ class Written:
         return {**self._env, "COMFYUI_URL": address, "COMFYUI_HEADERS": headers}
 
     def burst(self, *arguments: str, server: str | None = None) -> Ended:
-        with self.start(*arguments, server=server) as process:
-            return self.note(process.end())
+        """`burst ARGUMENTS`; where the command takes it, with the header of the flag."""
+        return self.note(called(self._given(arguments), cwd=self._project.home, env=self.env(server=server)))
 
     def start(self, *arguments: str, server: str | None = None, **variables: str) -> Process:
-        """`burst ARGUMENTS`; where the command takes it, with the header of the flag."""
-        flag = ("--header", f"X-Flag-Key: {HEADERS['X-Flag-Key']}")
-        takes_it = arguments[0] in ("run", "doctor", "cancel") or arguments[:2] == ("template", "check")
-        given = [*arguments, *(flag if takes_it else ())]
+        """The same as a process."""
         env = {**self.env(server=server), **variables}
-        return Process([sys.executable, "-m", "burst", *given], cwd=self._project.home, env=env)
+        return Process([sys.executable, "-m", "burst", *self._given(arguments)], cwd=self._project.home, env=env)
+
+    def _given(self, arguments: Sequence[str]) -> list[str]:
+        flag = ("--header", f"X-Flag-Key: {HEADERS['X-Flag-Key']}")
+        takes_it = arguments[0] in ("run", "doctor", "cancel") or tuple(arguments[:2]) == ("template", "check")
+        return [*arguments, *(flag if takes_it else ())]
 
     def plainly(self, *arguments: str) -> Ended:
         """Without any address or header of the environment."""
-        with Process([sys.executable, "-m", "burst", *arguments], cwd=self._project.home, env=self._env) as process:
-            return self.note(process.end())
+        return self.note(called(arguments, cwd=self._project.home, env=self._env))
 
     def script(self, text: str, *arguments: str) -> Ended:
         """A program that uses the library."""

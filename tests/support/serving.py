@@ -16,7 +16,7 @@ from state.item import Item
 from state.open_store import open_store
 from support.documents import checked
 from support.launch import __file__ as LAUNCHER
-from support.projects import ROOT, Graph, Process, small_template
+from support.projects import ROOT, Graph, Process, called, small_template
 from support.waiting import wait_until
 
 _ANSWER_SECONDS = 30.0
@@ -85,10 +85,9 @@ class Served:
         self.end(signal.SIGTERM)
 
     def burst(self, command: str, *words: str) -> dict[str, Any]:
-        """Run `burst COMMAND WORDS` on its first state; returns the JSON output."""
-        line = [sys.executable, "-m", "burst", command, *words, "--json", "--state", str(self.state), *self._tools]
-        with Process(line, cwd=self.home, env=self.env) as process:
-            ended = process.end()
+        """`burst COMMAND WORDS` on its first state, called in this process; returns the JSON output."""
+        line = (command, *words, "--json", "--state", str(self.state), *self._tools)
+        ended = called(line, cwd=self.home, env=self.env)
         assert ended.code == 0, ended.err
         return ended.report
 

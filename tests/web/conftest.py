@@ -119,7 +119,7 @@ def open_page(browser: Any, _context: Any, served: Served, serve: Serve) -> Iter
     no page may have asked another host for anything, broken the content security policy, thrown, or, but for
     `away=True`, complained on its console.
     """
-    kept, *_ = _context.pages
+    kept = list(_context.pages)
     contexts: list[Any] = []
     complaints: list[str] = []
 
@@ -132,20 +132,35 @@ def open_page(browser: Any, _context: Any, served: Served, serve: Serve) -> Iter
             context = browser.new_context(base_url=url, **{"reduced_motion": "reduce"} | parts)
             contexts.append(context)
         context.set_default_timeout(_DEADLINE_MILLISECONDS)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(f"thrown: {error}"))
-        page.on("console", lambda said: _hear(said, complaints, away=away))
-        page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else complaints.append(asked.url))
+        page = _watched(context.new_page(), url, complaints, away=away)
         page.goto(path if path == "about:blank" else url + path)
         return page
 
     yield open_one
     for page in _context.pages:
-        if page != kept:
+        if page not in kept:
             page.close()
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def kept_page(_context: Any, _served: Served) -> Iterator[Any]:
+    """One page for all tests of a module that leave it as they found it. It may complain no more than others."""
+    complaints: list[str] = []
+    page = _watched(_context.new_page(), _served.url, complaints, away=False)
+    page.set_default_timeout(_DEADLINE_MILLISECONDS)
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def _watched(page: Any, url: str, complaints: list[str], *, away: bool) -> Any:
+    page.on("pageerror", lambda error: complaints.append(f"thrown: {error}"))
+    page.on("console", lambda said: _hear(said, complaints, away=away))
+    page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else complaints.append(asked.url))
+    return page
 
 
 @pytest.fixture

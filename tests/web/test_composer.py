@@ -89,13 +89,38 @@ def test_folded_lines_say_what_is_in_effect_and_only_what_was_chosen_is_sent(
     begun(page)
 
 
-def test_the_default_size_is_no_choice(page: Any) -> None:
+def test_the_default_size_is_no_choice_and_reset_is_one_step_of_undo(page: Any) -> None:
     unfold(page, "Size")
     page.get_by_role("button", name="3:2").click()
     expect(line(page, "size")).not_to_contain_text("default")
     page.get_by_role("button", name="1:1").click()
     expect(page.get_by_label("Width", exact=True)).to_have_value("")
     expect(line(page, "size")).to_have_text("64 × 64 · default")
+    write(page)
+    unfold(page, "Sampling")
+    page.get_by_label("Steps").fill("9")
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("")
+    expect(page.get_by_label("Number of images")).to_have_value("5")
+    expect(line(page, "sampling")).to_contain_text("default")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
+    expect(page.get_by_label("Steps")).to_have_value("9")
+
+
+def test_a_dropped_list_of_prompts_fills_the_prompt_and_undo_takes_it_back(page: Any) -> None:
+    write(page, "what was there")
+    drop(page, ("prompts.txt", "text/plain", b"\xef\xbb\xbfa fox\r\na cat\r\n"))
+    prompt = page.get_by_label("Prompt", exact=True)
+    expect(prompt).to_have_value("a fox\na cat")
+    expect(page.get_by_label("One prompt per line")).to_be_checked()
+    page.get_by_role("button", name="Undo").click()
+    expect(prompt).to_have_value("what was there")
+    expect(page.get_by_label("One prompt per line")).not_to_be_checked()
+    drop(page, ("notes.pdf", "application/pdf", b"%PDF"))
+    expect(page.locator("#file-wrong")).to_contain_text("notes.pdf: this kind of file is not read here")
+    drop(page, ("large.txt", "text/plain", b"x" * (1 << 20) + b"x"))
+    expect(page.locator("#file-wrong")).to_contain_text("large.txt is over 1 MiB")
 
 
 def test_several_prompts_each_so_many_times(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -146,21 +171,6 @@ def test_dynamic_prompts_are_shown_expanded_before_anything_is_made(
     assert {item.prompt_text for item in served.items(begun(page))} == {"a red fox"}
 
 
-def test_a_dropped_list_of_prompts_fills_the_prompt_and_undo_takes_it_back(page: Any) -> None:
-    write(page, "what was there")
-    drop(page, ("prompts.txt", "text/plain", b"\xef\xbb\xbfa fox\r\na cat\r\n"))
-    prompt = page.get_by_label("Prompt", exact=True)
-    expect(prompt).to_have_value("a fox\na cat")
-    expect(page.get_by_label("One prompt per line")).to_be_checked()
-    page.get_by_role("button", name="Undo").click()
-    expect(prompt).to_have_value("what was there")
-    expect(page.get_by_label("One prompt per line")).not_to_be_checked()
-    drop(page, ("notes.pdf", "application/pdf", b"%PDF"))
-    expect(page.locator("#file-wrong")).to_contain_text("notes.pdf: this kind of file is not read here")
-    drop(page, ("large.txt", "text/plain", b"x" * (1 << 20) + b"x"))
-    expect(page.locator("#file-wrong")).to_contain_text("large.txt is over 1 MiB")
-
-
 def test_a_dropped_table_is_shown_by_its_columns_and_made(
     open_page: OpenPage, served: Served, sandbox: Sandbox
 ) -> None:
@@ -197,8 +207,10 @@ def test_several_dropped_images_are_an_item_each(
     assert len({str(item.uploads["image"]) for item in served.items(begun(page))}) == 2
 
 
-def test_images_for_a_template_that_takes_none_are_refused_plainly(open_page: OpenPage) -> None:
-    page = open_page("/", away=True)
+def test_what_is_refused_is_told_where_it_is(open_page: OpenPage) -> None:
+    """An image that is not there, images for a template that takes none, and a mistake in an axis."""
+    page = open_page("/?from=nothing/1", away=True)
+    expect(page.locator("#form-alert")).to_contain_text("Image not found")
     expect(line(page, "size")).to_have_text("64 × 64 · default")
     drop(page, ("a.png", "image/png", png("red")), ("b.png", "image/png", png("blue")))
     expect(page.locator("#file-wrong")).to_contain_text("This template takes no image")
@@ -206,6 +218,16 @@ def test_images_for_a_template_that_takes_none_are_refused_plainly(open_page: Op
     expect(page.locator("#file-wrong")).to_have_text(
         re.compile(r"a\.png: This image has no settings of burst or ComfyUI in it")
     )
+    write(page)
+    unfold(page, "Sweep")
+    page.get_by_role("button", name="+ Axis").click()
+    page.get_by_label("Values of axis 1").fill("5, 5")
+    page.locator("#batch-form [type=submit]").click()
+    expect(page.locator("#axes-wrong")).to_have_text("5 is there twice; take one out")
+    page.get_by_label("Values of axis 1").fill("hot")
+    page.locator("#batch-form [type=submit]").click()
+    expect(page.locator("#axes-wrong")).to_contain_text("hot")
+    expect(page.locator("#axes-wrong")).not_to_contain_text("--")
 
 
 def test_a_sweep_of_two_axes(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -226,20 +248,6 @@ def test_a_sweep_of_two_axes(page: Any, served: Served, sandbox: Sandbox) -> Non
     create(page, "Create 6 images")
     made = {(item.inputs["cfg"], item.inputs["sampler"]) for item in served.items(begun(page))}
     assert made == {(cfg, sampler) for cfg in (5, 7, 9) for sampler in ("euler", "dpmpp_2m")}
-
-
-def test_a_mistake_in_an_axis_is_told_at_it(open_page: OpenPage) -> None:
-    page = open_page("/", away=True)
-    write(page)
-    unfold(page, "Sweep")
-    page.get_by_role("button", name="+ Axis").click()
-    page.get_by_label("Values of axis 1").fill("5, 5")
-    page.locator("#batch-form [type=submit]").click()
-    expect(page.locator("#axes-wrong")).to_have_text("5 is there twice; take one out")
-    page.get_by_label("Values of axis 1").fill("hot")
-    page.locator("#batch-form [type=submit]").click()
-    expect(page.locator("#axes-wrong")).to_contain_text("hot")
-    expect(page.locator("#axes-wrong")).not_to_contain_text("--")
 
 
 def test_loras_from_the_servers_list(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -293,28 +301,10 @@ def test_use_these_settings_fills_the_composer_once_and_undo_takes_it_back(open_
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("and changed")
 
 
-def test_an_image_that_is_not_there_is_said(open_page: OpenPage) -> None:
-    page = open_page("/?from=nothing/1", away=True)
-    expect(page.locator("#form-alert")).to_contain_text("Image not found")
-
-
 def test_a_dropped_picture_fills_the_composer_with_its_settings(page: Any, served: Served, image: str) -> None:
     drop(page, ("again.png", "image/png", served.call("GET", f"/images/{image}").content))
     expect(page.get_by_text("Filled with the settings of again.png")).to_be_visible()
     check_filled(page)
-
-
-def test_reset_is_one_step_of_undo_too(page: Any) -> None:
-    write(page)
-    unfold(page, "Sampling")
-    page.get_by_label("Steps").fill("9")
-    page.get_by_role("button", name="Reset").click()
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("")
-    expect(page.get_by_label("Number of images")).to_have_value("5")
-    expect(line(page, "sampling")).to_contain_text("default")
-    page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse")
-    expect(page.get_by_label("Steps")).to_have_value("9")
 
 
 def test_the_time_is_told_once_a_pace_is_known(page: Any, served: Served) -> None:
@@ -323,8 +313,8 @@ def test_the_time_is_told_once_a_pace_is_known(page: Any, served: Served) -> Non
     expect(page.locator("#forecast")).to_have_text(re.compile(r"^5 images · about \d+ (s|min)$"))
 
 
-def test_values_of_an_axis_as_people_write_them(page: Any) -> None:
-    found = page.evaluate(
+def test_values_of_an_axis_as_people_write_them_and_folders_in_the_order_of_their_paths(page: Any) -> None:
+    values = page.evaluate(
         """async () => {
           const { valuesOf } = await import("/static/composer/values.js");
           return [
@@ -333,14 +323,11 @@ def test_values_of_an_axis_as_people_write_them(page: Any) -> None:
           ].map(([text, texts]) => valuesOf(text, { texts })).map(({ values, wrong }) => wrong || values.join("|"));
         }"""
     )
-    assert found == [
+    assert values == [
         "5|7|9", "5|6|7|8|9", "1|1.5|2", "9|7|5", "-1|0|1", "a|b, c|d-e", "1..3",
         "", "5 is there twice; take one out", "An axis has up to 1000 values", "The step of a range is more than 0",
         "0.1|0.2|0.3",
     ]  # fmt: skip
-
-
-def test_folders_are_looked_into_in_the_order_of_their_paths(page: Any) -> None:
     found = page.evaluate(
         """async () => {
           const { filesOf } = await import("/static/composer/dropped.js");

@@ -123,16 +123,16 @@ def test_tabs_of_a_browser_share_one_connection(gallery: Gallery, browser: Any) 
         wait_until(lambda: events.hearers == 0, what="nobody who hears: nothing is left to wait for")
 
 
-@pytest.mark.parametrize("path", ["/", "/gallery", "/states"])
-def test_a_page_has_all_its_modules_in_one_file(open_page: OpenPage, served: Served, path: str) -> None:
+def test_a_page_has_all_its_modules_in_one_file(open_page: OpenPage, served: Served) -> None:
     page = open_page("about:blank")
     asked: list[str] = []
     page.on("request", lambda one: asked.append(one.url) if one.url.endswith((".js", ".css")) else None)
-    page.goto(served.url + path)
-    expect(page.locator("#queue-open")).to_have_attribute("aria-label", re.compile("^Queue"))
-    name = {"/": "index", "/gallery": "gallery", "/states": "state"}[path]
-    told = {url.partition("/static/")[2].partition("/")[2] for url in asked}
-    assert told - {"queue/shared_events.js"} == {"theme.js", f"pages/{name}.css", f"pages/{name}.js"}
+    for path, name in {"/": "index", "/gallery": "gallery", "/states": "state"}.items():
+        asked.clear()
+        page.goto(served.url + path)
+        expect(page.locator("#queue-open")).to_have_attribute("aria-label", re.compile("^Queue"))
+        told = {url.partition("/static/")[2].partition("/")[2] for url in asked}
+        assert told - {"queue/shared_events.js"} == {"theme.js", f"pages/{name}.css", f"pages/{name}.js"}
 
 
 def test_twenty_workspaces_ask_comfyui_nothing(served: Served, sandbox: Sandbox) -> None:

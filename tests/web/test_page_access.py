@@ -115,13 +115,12 @@ def test_edges_of_fields_can_be_seen(look: str, ground: str) -> None:
     assert contrast(colours["edge"], colours[ground]) >= 3
 
 
-def test_the_palette_follows_the_system(open_page: OpenPage) -> None:
-    grounds = {}
+def test_the_palette_follows_the_system(page: Any) -> None:
     for scheme, colours in palettes().items():
-        page = open_page("/", color_scheme=scheme)
-        grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.emulate_media(color_scheme=scheme)
         red, green, blue = (round(255 * channel) for channel in channels(colours["page"]))
-        assert grounds[scheme] == f"rgb({red}, {green}, {blue})"
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert ground == f"rgb({red}, {green}, {blue})", scheme
 
 
 def test_everything_that_can_be_used_has_a_name(page: Any, made: str, under_way: str) -> None:
@@ -135,8 +134,12 @@ def test_everything_that_can_be_used_has_a_name(page: Any, made: str, under_way:
         assert headings == 1, view
 
 
-def test_no_view_is_wider_than_a_phone(open_page: OpenPage, made: str, under_way: str) -> None:
+def test_on_a_phone_no_view_is_wider_and_what_can_be_pressed_is_large_enough_for_a_finger(
+    open_page: OpenPage, made: str, under_way: str
+) -> None:
     page = open_page("/", phone=True)
+    small = """all => all.filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 40)
+      .map(one => one.outerHTML)"""
     for view in views(page, made, under_way):
         assert page.evaluate("document.documentElement.scrollWidth") == 360, view
         if view not in ("pair", "slider"):
@@ -145,18 +148,11 @@ def test_no_view_is_wider_than_a_phone(open_page: OpenPage, made: str, under_way
                 ".map(one => one.outerHTML)"
             )
             assert wide == [], view
-
-
-def test_what_can_be_pressed_is_large_enough_for_a_finger(open_page: OpenPage, made: str, under_way: str) -> None:
-    page = open_page("/", phone=True)
-    small = """all => all.filter(one => one.checkVisibility() && one.getBoundingClientRect().height < 40)
-      .map(one => one.outerHTML)"""
-    for view in views(page, made, under_way):
         assert page.locator("button, .button, select, label.check, .kind").evaluate_all(small) == [], view
 
 
 def test_little_motion_is_none(open_page: OpenPage, under_way: str) -> None:
-    page = open_page(f"/?batch={under_way}", reduced_motion="reduce")
+    page = open_page(f"/?batch={under_way}")  # of a context that asks for little
     expect(page.locator("#shots img")).to_have_count(1)
     assert page.evaluate("document.getAnimations().length") == 0
 

@@ -98,41 +98,23 @@ def test_a_batch_survives_a_kill_of_the_server_and_the_page_goes_on(
     assert [rendered[item.key] for item in served.items(batch)] == [1, 1, 1, 1]
 
 
-def test_retry_asks_at_once(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+def test_how_often_progress_is_asked_for(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     page = open_page("about:blank", away=True)
     clockwork = Clockwork(page)
     clockwork.open(f"{served.url}/?batch={served.begin()}")
-    page.route("**/progress", lambda route: route.abort())
-    clockwork.advance(500)
-    expect(alert_of(page)).to_be_visible()
-    page.unroute("**/progress")
+
+    # A hidden tab asks less often, and at once when it is seen again.
+    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})")
     before = len(clockwork.asked())
-    # Time stands still: nothing but the button makes it ask.
-    alert_of(page).get_by_role("button", name="Retry").click()
-    expect(alert_of(page)).to_be_hidden()
-    assert len(clockwork.asked()) == before + 1
+    clockwork.advance(11_000)
+    first, second, third = clockwork.asked()[before:]
+    assert [second - first, third - second] == [5_000, 5_000]
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    assert len(clockwork.asked()) == before + 4
+    clockwork.settle()
 
-
-def test_a_server_that_is_away_is_asked_less_and_less_often(
-    open_page: OpenPage, served: Served, sandbox: Sandbox
-) -> None:
-    sandbox.hold()
-    page = open_page("about:blank", away=True)
-    clockwork = Clockwork(page)
-    clockwork.open(f"{served.url}/?batch={served.begin()}")
-    page.route("**/progress", lambda route: route.abort())
-    before = len(clockwork.asked())
-    clockwork.advance(20_000)
-    times = clockwork.asked()[before:]
-    assert [later - earlier for earlier, later in pairwise(times)] == [1_000, 2_000, 4_000, 5_000, 5_000]
-
-
-def test_a_slow_answer_is_waited_for_before_asking_again(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
-    sandbox.hold()
-    page = open_page("about:blank")
-    clockwork = Clockwork(page)
-    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    # A slow answer is waited for before it asks again.
     held: list[Any] = []
     page.route("**/progress", lambda route: held.append(route))
     before = len(clockwork.asked())
@@ -143,21 +125,25 @@ def test_a_slow_answer_is_waited_for_before_asking_again(open_page: OpenPage, se
     clockwork.settle()
     page.clock.run_for(500)
     assert len(clockwork.asked()) == before + 2
-    page.unroute_all()
+    wait_until(lambda: (clockwork.asked(), len(held) == 2)[1])
+    held[1].continue_()
+    clockwork.settle()
+    page.unroute("**/progress")
 
-
-def test_a_hidden_tab_asks_less_often(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
-    sandbox.hold()
-    page = open_page("about:blank")
-    clockwork = Clockwork(page)
-    clockwork.open(f"{served.url}/?batch={served.begin()}")
-    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})")
+    # A server that is away is asked less and less often.
+    page.route("**/progress", lambda route: route.abort())
     before = len(clockwork.asked())
-    clockwork.advance(11_000)
-    first, second, third = clockwork.asked()[before:]
-    assert [second - first, third - second] == [5_000, 5_000]
-    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    assert len(clockwork.asked()) == before + 4
+    clockwork.advance(20_000)
+    times = clockwork.asked()[before:]
+    assert [later - earlier for earlier, later in pairwise(times)] == [1_000, 2_000, 4_000, 5_000, 5_000]
+    expect(alert_of(page)).to_be_visible()
+
+    # Time stands still: nothing but the button makes it ask.
+    page.unroute("**/progress")
+    before = len(clockwork.asked())
+    alert_of(page).get_by_role("button", name="Retry").click()
+    expect(alert_of(page)).to_be_hidden()
+    assert len(clockwork.asked()) == before + 1
 
 
 def test_all_failed_is_said_with_the_details(open_page: OpenPage, serve: Serve, sandbox: Sandbox) -> None:
@@ -205,21 +191,6 @@ def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage, served: Ser
     expect(page.get_by_role("region", name="Progress")).to_be_hidden()
     clockwork.advance(10_000)
     assert len(clockwork.asked()) == 1
-
-
-def test_a_state_that_cannot_be_read_is_said_until_it_can(
-    open_page: OpenPage, served: Served, sandbox: Sandbox
-) -> None:
-    sandbox.hold()
-    batch = served.begin()
-    page = open_page("about:blank", away=True)
-    page.route("**/progress", lambda route: route.fulfill(status=500, json={"error": {"message": "byte 7 is torn"}}))
-    page.goto(f"/?batch={batch}")
-    expect(alert_of(page, "byte 7 is torn")).to_be_visible()
-    page.unroute("**/progress")
-    alert_of(page, "byte 7 is torn").get_by_role("button", name="Retry").click()
-    expect(page.get_by_text("byte 7 is torn")).to_be_hidden()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
 
 
 def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> None:
@@ -292,16 +263,25 @@ def test_tiles_say_what_differs_and_images_are_counted(open_page: OpenPage, serv
     expect(page.locator("#batch-parameters")).to_contain_text("batch size 4 · default: model tiny-random.safetensors")
 
 
-def test_why_nothing_goes_on_is_said(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+def test_why_nothing_goes_on_is_said_and_that_a_state_cannot_be_read_until_it_can(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
     sandbox.hold()
     answer = served.progress(served.begin())
-    page = open_page("about:blank")
+    page = open_page("about:blank", away=True)
     page.route("**/progress", lambda route: route.fulfill(json=answer))
     answer["message"] = "ComfyUI has been away since noon"
     page.goto(f"/?batch={answer['progress']['batchId']}")
     expect(page.get_by_text("ComfyUI has been away since noon")).to_be_visible()
     answer["message"] = None
     expect(page.get_by_text("ComfyUI has been away since noon")).to_be_hidden()
+    page.unroute("**/progress")
+    page.route("**/progress", lambda route: route.fulfill(status=500, json={"error": {"message": "byte 7 is torn"}}))
+    expect(alert_of(page, "byte 7 is torn")).to_be_visible()
+    page.unroute("**/progress")
+    alert_of(page, "byte 7 is torn").get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("byte 7 is torn")).to_be_hidden()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
 
 
 def test_a_cancel_that_failed_stays_said_until_it_works(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:

@@ -30,12 +30,17 @@ def grid(open_page: OpenPage, made: str) -> Any:
 
 
 @pytest.fixture
-def pair(grid: Any) -> Any:
-    """The page with its first two images side by side."""
-    for name in ("Image 1", "Image 2"):
-        grid.get_by_label(name).check()
-    grid.get_by_role("button", name="Compare side by side").click()
-    return grid
+def pair(kept_page: Any, _served: Served, made: str) -> Any:
+    """The page with its first two images side by side, which begin anew."""
+    if made not in kept_page.url:
+        kept_page.goto(f"{_served.url}/?batch={made}")
+        expect(kept_page.locator("#grid img")).to_have_count(3)
+    kept_page.keyboard.press("Escape")
+    expect(kept_page.get_by_role("dialog")).to_be_hidden()
+    kept_page.get_by_role("button", name="Select all").click()
+    kept_page.get_by_label("Image 3").uncheck()
+    kept_page.get_by_role("button", name="Compare side by side").click()
+    return kept_page
 
 
 def places(page: Any) -> list[dict[str, float]]:

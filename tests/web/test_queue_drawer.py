@@ -28,17 +28,26 @@ def opened(page: Any) -> Any:
     return drawer
 
 
-@pytest.mark.parametrize("path", ["/", "/gallery", "/states"])
-def test_every_page_counts_what_remains_and_shows_it(open_page: Callable[..., Any], path: str, busy: Any) -> None:
+def test_every_page_counts_what_remains_and_shows_it_and_the_log_of_the_last_run(
+    open_page: Callable[..., Any], busy: Any
+) -> None:
     served, batches = busy
-    page = open_page(path, server=served)
-    expect(page.locator("#queue-count")).to_have_text("4")
-    drawer = opened(page)
-    expect(drawer.locator("#queue-standing")).to_contain_text("4 items remaining")
-    expect(drawer.locator("#queue-next li")).to_have_count(2)
-    expect(drawer.locator("#queue-next a").first).to_have_attribute("href", f"/?batch={batches[0]}")
-    expect(drawer.locator("#queue-servers .badge")).to_have_text("busy")
-    page.keyboard.press("Escape")
+    page = open_page("/states", server=served)
+    for path in ("/", "/gallery", "/states"):
+        page.goto(served.url + path)
+        expect(page.locator("#queue-count")).to_have_text("4")
+        drawer = opened(page)
+        expect(drawer.locator("#queue-standing")).to_contain_text("4 items remaining")
+        expect(drawer.locator("#queue-next li")).to_have_count(2)
+        expect(drawer.locator("#queue-next a").first).to_have_attribute("href", f"/?batch={batches[0]}")
+        expect(drawer.locator("#queue-servers .badge")).to_have_text("busy")
+        page.keyboard.press("Escape")
+        expect(drawer).to_be_hidden()
+    phone = open_page("/", server=served, phone=True)
+    drawer = opened(phone)
+    drawer.get_by_text("Log of the last run").click()
+    expect(drawer.locator("#queue-log-text")).not_to_be_empty()
+    phone.touchscreen.tap(180, 20)
     expect(drawer).to_be_hidden()
 
 
@@ -85,13 +94,3 @@ def test_paused_runs_are_resumed_and_failed_items_are_tried_again(
     sandbox.release()
     drawer.get_by_role("button", name="Resume").click()
     expect(drawer.locator("#queue-standing")).to_have_text("Nothing is queued.")
-
-
-def test_the_log_of_the_last_run(open_page: Callable[..., Any], busy: Any) -> None:
-    served, _ = busy
-    page = open_page("/", server=served, phone=True)
-    drawer = opened(page)
-    drawer.get_by_text("Log of the last run").click()
-    expect(drawer.locator("#queue-log-text")).not_to_be_empty()
-    page.touchscreen.tap(180, 20)
-    expect(drawer).to_be_hidden()
